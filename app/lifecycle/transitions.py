@@ -1,0 +1,487 @@
+"""What a piece of news changes: one pure function from (life, news, now) to a change.
+
+The rules it keeps, and the chart it walks, are told in docs/lifecycle.md; the exhaustive model in tests/model walks it through
+every interleaving of two workers, crashes, callbacks, checks and timers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, assert_never
+
+from app.lifecycle import news as n
+from app.lifecycle import schedule
+from app.lifecycle.answers import (
+    Accepted,
+    NoAnswer,
+    NotFound,
+    Refused,
+    Rejected,
+    StillGoing,
+    Succeeded,
+    TaskFailed,
+    Unproven,
+)
+from app.lifecycle.job import Job, JobError, Life, Submission
+from app.lifecycle.policy import Policy
+from app.lifecycle.request import PRICE
+from app.lifecycle.states import (
+    IN_FLIGHT,
+    READ_TO_THE_END,
+    CompletedVia,
+    ErrorCode,
+    JobState,
+    Outcome,
+)
+
+
+class Effect(StrEnum):
+    """What became of a piece of news. `STALE` is an ordinary result: somebody else was first."""
+
+    APPLIED = "applied"  #: the job changed its state
+    NOTED = "noted"  #: it was recorded; the job is where it was
+    STALE = "stale"  #: it no longer applies; nothing changed
+    REFUSED = "refused"  #: it was asked for too late (a cancel of a settled job)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the job's timeline."""
+
+    type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The life before and after, what to write on the timeline, and how it went."""
+
+    before: Life
+    after: Life
+    effect: Effect
+    events: tuple[Event, ...] = ()
+
+
+def decide(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+    """What this news changes in this life, now. Total: every news has a result in every state."""
+    draft = _Draft(life, now, policy)
+    match news:
+        case n.Claimed():
+            _claim(draft, news)
+        case n.GivenBack():
+            _give_back(draft, news)
+        case n.Answered():
+            _answer(draft, news)
+        case n.LeaseExpired():
+            _lose(draft, news.number, "the sender did not report before its lease ended")
+        case n.CalledBack():
+            _hear(draft, news)
+        case n.Checked():
+            _check(draft, news)
+        case n.CancelAsked():
+            _cancel(draft)
+        case n.WaitOver():
+            _stop_waiting(draft, news)
+        case n.HardDeadlinePassed():
+            _give_up(draft, news)
+        case n.BooksDue():
+            _write_off(draft, news)
+        case n.QueueDeadlinePassed():
+            _leave_queue(draft)
+        case _:
+            assert_never(news)
+    return draft.change()
+
+
+class _Draft:
+    """A life being changed: gathers events, and works out at the end what is due when."""
+
+    def __init__(self, life: Life, now: datetime, policy: Policy) -> None:
+        self.before = self.life = life
+        self.now, self.policy = now, policy
+        self.effect = Effect.STALE
+        self.events: list[Event] = []
+
+    @property
+    def job(self) -> Job:
+        return self.life.job
+
+    def sub(self, number: int) -> Submission:
+        return self.life.submission(number)
+
+    def is_current(self, number: int) -> bool:
+        return number == self.job.submission
+
+    def put(self, number: int, **changes: Any) -> None:
+        self.life = self.life.with_submission(replace(self.sub(number), **changes))
+        self.noted()
+
+    def noted(self) -> None:
+        self.effect = self.effect if self.effect is Effect.APPLIED else Effect.NOTED
+
+    def tell(self, kind: str, **data: Any) -> None:
+        self.events.append(Event(kind, {k: v for k, v in data.items() if v is not None}))
+
+    def move(self, to: JobState, **changes: Any) -> None:
+        self.life = self.life.with_job(self.job.moved(to, **changes))
+        self.effect = Effect.APPLIED
+
+    def settle(
+        self,
+        to: JobState,
+        *,
+        error: JobError | None = None,
+        images: tuple[str, ...] = (),
+        via: CompletedVia | None = None,
+        number: int | None = None,
+    ) -> None:
+        """The last move. A cancel that was asked for wins over whatever the upstream says."""
+        to = JobState.CANCELED if self.job.cancel_requested else to
+        self.move(to, error=error, images=images, completed_via=via, finished_at=self.now)
+        self.tell(
+            to.value, submission=number, via=via, images=len(images) or None,
+            code=error.code if error else None, message=error.message if error else None,
+        )  # fmt: skip
+
+    def fail(self, code: ErrorCode, message: str, **more: Any) -> None:
+        self.settle(JobState.FAILED, error=JobError(code, message), **more)
+
+    def change(self) -> Change:
+        if self.effect is Effect.STALE or self.effect is Effect.REFUSED:
+            return Change(self.before, self.before, self.effect, ())
+        job = self.job if self.job == self.before.job else replace(self.job, updated_at=self.now)
+        life = Life(job, self.life.submissions)
+        timed = tuple(replace(s, due_at=schedule.due_at(life, s, self.policy)) for s in life.submissions)
+        return Change(self.before, Life(job, timed), self.effect, tuple(self.events))
+
+
+# --- sending -------------------------------------------------------------------------------------------------------------
+
+
+def _claim(d: _Draft, news: n.Claimed) -> None:
+    if d.job.state is not JobState.QUEUED or d.job.cancel_requested:
+        return
+    number = len(d.life.submissions) + 1
+    intent = Submission(
+        job_id=d.job.job_id,
+        number=number,
+        outcome=Outcome.OPEN,
+        token_hash=news.token_hash,
+        sent_at=d.now,
+        lease_until=d.now + d.policy.lease,
+        due_at=d.now + d.policy.lease,
+    )
+    d.life = Life(d.job, (*d.life.submissions, intent))
+    d.move(JobState.SUBMITTING, submission=number, submitted_at=d.now)
+    d.tell("submitting", submission=number)
+
+
+def _give_back(d: _Draft, news: n.GivenBack) -> None:
+    s = d.sub(news.number)
+    if not s.is_open or s.task_id is not None:
+        return
+    d.put(s.number, outcome=Outcome.UNSENT, candidates=(), lease_until=None, closed_at=d.now)
+    d.tell("given_back", submission=s.number, reason=news.reason)
+    if d.is_current(s.number) and d.job.state in (JobState.SUBMITTING, JobState.UNCONFIRMED):
+        _requeue(d, s.number, due_at=d.now, reason=news.reason)
+
+
+def _answer(d: _Draft, news: n.Answered) -> None:
+    match news.answer:
+        case Accepted():
+            _confirm(d, news, news.answer)
+        case Refused():
+            _release(d, news.number, news.answer)
+        case Rejected():
+            _reject(d, news.number, news.answer)
+        case Unproven():
+            _lose(d, news.number, news.answer.detail)
+        case _:
+            assert_never(news.answer)
+
+
+def _confirm(d: _Draft, news: n.Answered, answer: Accepted) -> None:
+    """Our own answer outranks anything a callback said, and counts whenever it comes."""
+    s = d.sub(news.number)
+    if news.task_taken:
+        _lose(d, s.number, f"the upstream named task {answer.task_id}, which is another submission's")
+        return
+    if s.outcome in READ_TO_THE_END:
+        d.put(s.number, lease_until=None)
+        d.tell("answered_late", submission=s.number, task_id=answer.task_id)
+        return
+    # After the books were written off they open again: credits under an id that we were told are never dropped.
+    excused = max(s.excused, d.now - s.sent_at) if s.outcome is Outcome.WRITTEN_OFF else s.excused
+    first_check = d.now + d.policy.callback_grace if s.poked_at is None else d.now
+    d.put(
+        s.number, outcome=Outcome.OPEN, task_id=answer.task_id, candidates=(), lease_until=None, answered_at=d.now,
+        closed_at=None, check_at=first_check, checks=0, excused=excused, upstream_status=answer.status,
+    )  # fmt: skip
+    if d.job.is_settled:
+        d.tell("confirmed_late", submission=s.number, task_id=answer.task_id)
+        return
+    d.tell("running", submission=s.number, task_id=answer.task_id)
+    if d.job.state is not JobState.RUNNING:
+        d.move(JobState.RUNNING)
+
+
+def _release(d: _Draft, number: int, answer: Refused) -> None:
+    s = d.sub(number)
+    if not s.is_open or s.task_id is not None:
+        return
+    if s.candidates:
+        # A callback already named a task: the refusal may be the lie. The check of the candidate decides.
+        _lose(d, s.number, f"refused ({answer.detail}), but a callback named a task")
+        return
+    d.put(s.number, outcome=Outcome.RELEASED, lease_until=None, closed_at=d.now)
+    d.tell("released", submission=s.number, reason=answer.reason, detail=answer.detail)
+    if d.is_current(s.number) and d.job.state in (JobState.SUBMITTING, JobState.UNCONFIRMED):
+        due_at = schedule.retry_at(d.life.attempts, d.now, d.policy)
+        if answer.retry_after is not None:
+            due_at = max(due_at, d.now + answer.retry_after)
+        _requeue(d, s.number, due_at=due_at, reason=answer.detail)
+
+
+def _requeue(d: _Draft, number: int, *, due_at: datetime, reason: str) -> None:
+    """Proven not sent: back to the queue, unless somebody asked to stop or the attempts are spent."""
+    if others := d.life.others_open(number):
+        d.move(JobState.RUNNING if any(o.task_id for o in others) else JobState.UNCONFIRMED)
+    elif d.job.cancel_requested:
+        d.settle(JobState.CANCELED, number=number)
+    elif d.life.attempts >= d.policy.submit_attempts:
+        message = f"Not accepted in {d.life.attempts} attempts; the last: {reason}"
+        d.fail(ErrorCode.UPSTREAM_UNAVAILABLE, message, number=number)
+    else:
+        d.move(JobState.QUEUED, due_at=due_at)
+        d.tell("queued", submission=number, due_at=due_at.isoformat())
+
+
+def _reject(d: _Draft, number: int, answer: Rejected) -> None:
+    s = d.sub(number)
+    if not s.is_open or s.task_id is not None:
+        return
+    d.put(s.number, outcome=Outcome.REJECTED, lease_until=None, candidates=(), closed_at=d.now)
+    d.tell("rejected", submission=s.number, message=answer.message)
+    if d.is_current(s.number) and d.job.state in (JobState.SUBMITTING, JobState.UNCONFIRMED):
+        if others := d.life.others_open(s.number):
+            d.move(JobState.RUNNING if any(o.task_id for o in others) else JobState.UNCONFIRMED)
+        else:
+            d.fail(ErrorCode.UPSTREAM_REJECTED, answer.message, number=s.number)
+
+
+def _lose(d: _Draft, number: int, detail: str) -> None:
+    s = d.sub(number)
+    if not s.is_unanswered:
+        return
+    d.put(number, lease_until=None)
+    d.tell("answer_lost", submission=number, detail=detail)
+    if d.is_current(number) and d.job.state is JobState.SUBMITTING:
+        tasked = s.task_id or any(o.task_id for o in d.life.others_open(number))
+        d.move(JobState.RUNNING if tasked else JobState.UNCONFIRMED)
+
+
+# --- hearing and checking ------------------------------------------------------------------------------------------------
+
+
+def _hear(d: _Draft, news: n.CalledBack) -> None:
+    """A callback moves the next check forward to now, and names at most a candidate."""
+    s = d.sub(news.number)
+    if s.outcome in READ_TO_THE_END or s.outcome in (Outcome.REJECTED, Outcome.UNSENT):
+        d.put(s.number, poked_at=d.now, callbacks=s.callbacks + 1)
+        return
+    candidates = s.candidates
+    if s.task_id is None and news.task_id is not None and news.task_id not in candidates:
+        candidates = (*candidates, news.task_id)[: d.policy.candidates_max]
+    soonest = d.now if s.checked_at is None else max(d.now, s.checked_at + d.policy.check_spacing)
+    d.put(
+        s.number, candidates=candidates, check_at=soonest, checks=0, poked_at=d.now, callbacks=s.callbacks + 1
+    )  # fmt: skip
+    d.tell("callback", submission=s.number, named=news.task_id if candidates != s.candidates else None)
+
+
+def _check(d: _Draft, news: n.Checked) -> None:
+    s = d.sub(news.number)
+    is_candidate = s.task_id is None and news.task_id in s.candidates
+    if s.outcome in READ_TO_THE_END or not (is_candidate or (s.task_id == news.task_id and s.is_open)):
+        return
+    reading = news.reading
+    if is_candidate and not isinstance(reading, NoAnswer):
+        if isinstance(reading, NotFound) and s.poked_at is not None and d.now - s.poked_at < d.policy.young:
+            _look_again(d, s, news, "404")
+            return
+        if isinstance(reading, NotFound) or not news.matches or news.task_taken:
+            _drop_candidate(d, s, news)
+            return
+        _adopt(d, s, news)
+    _read(d, news)
+
+
+def _drop_candidate(d: _Draft, s: Submission, news: n.Checked) -> None:
+    reason = "the upstream does not know it" if isinstance(news.reading, NotFound) else "it is not this request's"
+    left = tuple(c for c in s.candidates if c != news.task_id)
+    d.put(s.number, candidates=left, check_at=d.now + d.policy.check_spacing if left else None)
+    d.tell("candidate_dropped", submission=s.number, task_id=news.task_id, reason=reason)
+
+
+def _adopt(d: _Draft, s: Submission, news: n.Checked) -> None:
+    d.put(
+        s.number, task_id=news.task_id, candidates=(), outcome=Outcome.OPEN, closed_at=None, answered_at=d.now
+    )  # fmt: skip
+    d.tell("adopted", submission=s.number, task_id=news.task_id)
+    if d.job.state is JobState.QUEUED or (d.job.state in IN_FLIGHT and d.job.state is not JobState.RUNNING):
+        d.move(JobState.RUNNING)
+
+
+def _read(d: _Draft, news: n.Checked) -> None:
+    s, reading = d.sub(news.number), news.reading
+    match reading:
+        case NoAnswer():
+            _look_again(d, s, news, f"no answer: {reading.detail}")
+        case NotFound():
+            _miss(d, s, news)
+        case StillGoing():
+            d.put(s.number, upstream_status=reading.status, not_found_since=None, not_found_count=0)
+            _look_again(d, s, news, reading.status)
+            _last_look(d, news, f"The task was still {reading.status} at its deadline.")
+        case Succeeded():
+            _succeed(d, s, news, reading)
+        case TaskFailed():
+            _fail_task(d, s, news, reading)
+        case _:
+            assert_never(reading)
+
+
+def _look_again(d: _Draft, s: Submission, news: n.Checked, read: str) -> None:
+    """Reschedules; a callback that came since the check began has already said when, and is not overwritten."""
+    poked_since = s.poked_at is not None and s.poked_at >= news.began_at
+    if read != s.last_reading:
+        d.tell("checked", submission=s.number, task_id=news.task_id, read=read)
+    if poked_since:
+        d.put(s.number, last_reading=read)
+    else:
+        d.put(
+            s.number, last_reading=read, checks=s.checks + 1, check_at=schedule.next_check(s, d.now, d.policy)
+        )  # fmt: skip
+
+
+def _miss(d: _Draft, s: Submission, news: n.Checked) -> None:
+    """404 for a task that we were told of: perhaps too young, perhaps forgotten."""
+    heard_at = max(filter(None, (s.sent_at, s.answered_at, s.poked_at)))
+    if d.now - heard_at < d.policy.young:
+        _look_again(d, s, news, "404")
+        return
+    since = s.not_found_since or d.now
+    d.put(s.number, not_found_since=since, not_found_count=s.not_found_count + 1)
+    s = d.sub(s.number)
+    _look_again(d, s, news, "404")
+    forgotten = s.not_found_count >= d.policy.lost_count and d.now - since >= d.policy.lost_after
+    if forgotten and news.others_answer and _may_fail(d, s.number):
+        d.fail(ErrorCode.TASK_LOST, "The upstream no longer knows the task.", number=s.number, via=_via(news))
+    else:
+        _last_look(d, news, "The upstream did not know the task at its deadline.")
+
+
+def _last_look(d: _Draft, news: n.Checked, message: str) -> None:
+    """A check that began after the deadline and was answered is the last."""
+    s = d.sub(news.number)
+    if news.began_at >= schedule.deadline(s, d.policy) and _may_fail(d, s.number):
+        d.fail(ErrorCode.DEADLINE_EXCEEDED, message, number=s.number, via=_via(news))
+
+
+def _may_fail(d: _Draft, number: int) -> bool:
+    """A job fails only when no other submission of it can still bring its pictures."""
+    waiting = (o for o in d.life.others_open(number) if o.candidates or d.now < schedule.deadline(o, d.policy))
+    return d.job.state is JobState.RUNNING and not any(waiting)
+
+
+def _succeed(d: _Draft, s: Submission, news: n.Checked, reading: Succeeded) -> None:
+    credits = PRICE if reading.credits is None else reading.credits
+    d.put(
+        s.number, outcome=Outcome.SUCCEEDED, upstream_status="SUCCESS", last_reading="SUCCESS", credits=credits,
+        closed_at=d.now, check_at=None, candidates=(), lease_until=None,
+    )  # fmt: skip
+    if d.job.is_settled:
+        d.put(s.number, late_result={"status": "SUCCESS", "images": list(reading.images)})
+        d.tell("late_result", submission=s.number, status="SUCCESS", credits=credits, images=len(reading.images))
+        return
+    d.tell("checked", submission=s.number, task_id=news.task_id, read="SUCCESS", credits=credits)
+    d.settle(JobState.SUCCEEDED, images=reading.images, via=_via(news), number=s.number)
+
+
+def _fail_task(d: _Draft, s: Submission, news: n.Checked, reading: TaskFailed) -> None:
+    credits = reading.credits or 0
+    d.put(
+        s.number, outcome=Outcome.FAILED, upstream_status="FAILED", last_reading="FAILED", credits=credits,
+        closed_at=d.now, check_at=None, candidates=(), lease_until=None,
+    )  # fmt: skip
+    if d.job.is_settled:
+        d.put(s.number, late_result={"status": "FAILED", "message": reading.message})
+        d.tell("late_result", submission=s.number, status="FAILED", credits=credits, message=reading.message)
+        return
+    d.tell("checked", submission=s.number, task_id=news.task_id, read="FAILED", credits=credits)
+    others = d.life.others_open(s.number)
+    if not others:
+        d.fail(ErrorCode.GENERATION_FAILED, reading.message, via=_via(news), number=s.number)
+    elif not any(o.task_id for o in others):
+        current = d.life.current
+        d.move(JobState.SUBMITTING if current and current.is_unanswered else JobState.UNCONFIRMED)
+
+
+def _via(news: n.Checked) -> CompletedVia:
+    return CompletedVia.CALLBACK if news.poked else CompletedVia.POLL
+
+
+# --- stopping ------------------------------------------------------------------------------------------------------------
+
+
+def _cancel(d: _Draft) -> None:
+    if d.job.cancel_requested:
+        return
+    if d.job.is_settled:
+        d.effect = Effect.REFUSED
+        return
+    d.life = d.life.with_job(replace(d.job, cancel_requested=True))
+    d.noted()
+    d.tell("cancel_requested")
+    if d.job.state is JobState.QUEUED:
+        if any(s.is_open for s in d.life.submissions):
+            d.move(JobState.UNCONFIRMED)
+        else:
+            d.settle(JobState.CANCELED)
+
+
+def _stop_waiting(d: _Draft, news: n.WaitOver) -> None:
+    if d.is_current(news.number) and d.job.state is JobState.UNCONFIRMED:
+        message = "The upstream's answer was lost and no callback came in time; the generation may have been billed."
+        d.fail(ErrorCode.SUBMISSION_UNCONFIRMED, message, number=news.number)
+
+
+def _give_up(d: _Draft, news: n.HardDeadlinePassed) -> None:
+    s = d.sub(news.number)
+    others = d.life.others_open(s.number)
+    if d.job.state is JobState.RUNNING and s.is_open and all(
+        schedule.hard_deadline(o, d.policy) <= d.now for o in others
+    ):  # fmt: skip
+        message = "The task did not end, and the upstream gave no answer, until the hard deadline."
+        d.fail(ErrorCode.DEADLINE_EXCEEDED, message, number=s.number)
+
+
+def _write_off(d: _Draft, news: n.BooksDue) -> None:
+    s = d.sub(news.number)
+    if not d.job.is_settled or not (s.is_open or s.candidates):
+        return
+    if not s.is_open:
+        d.put(s.number, candidates=(), check_at=None)
+        return
+    d.put(
+        s.number, outcome=Outcome.WRITTEN_OFF, candidates=(), check_at=None, lease_until=None, closed_at=d.now
+    )  # fmt: skip
+    d.tell("written_off", submission=s.number, credits=PRICE)
+
+
+def _leave_queue(d: _Draft) -> None:
+    if d.job.state is JobState.QUEUED and not any(s.candidates for s in d.life.submissions):
+        d.fail(ErrorCode.UPSTREAM_UNAVAILABLE, "It could not be sent before its queue deadline.")

@@ -1,0 +1,196 @@
+"""The two databases behind one face: who may write, what time it is, and which errors mean "try again soon".
+
+SQLite: one writer connection, whose transactions begin IMMEDIATE, and separate readers that cannot write; the clock is the
+process's. PostgreSQL: one pool; the clock is the database's, the only one that all replicas share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from app.clock import Clock, system_clock
+from app.errors import SettingsError, StorageUnavailableError
+
+#: SQLSTATE classes that say nothing about our statement, only about the server's moment: connection trouble, out of
+#: resources, operator intervention, deadlock or serialization failure.
+_PASSING = ("08", "53", "57", "40", "55P03", "25006")
+_MIGRATION_LOCK = 0x71774A6F62  #: a number of our own for the advisory lock
+
+
+class Database:
+    """An open database. Make one with `connect`, and `dispose` of it; undisposed engines keep the process from ending."""
+
+    def __init__(self, url: URL, *, clock: Clock | None = None) -> None:
+        self.url = url
+        self._clock = clock if clock is not None or not self.is_sqlite else system_clock
+        self._writer = self._make_engine(read_only=False)
+        self._reader = self._make_engine(read_only=True) if self.is_sqlite else self._writer
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite database."""
+        return Path(self.url.database or "")
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write; commits at the end.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach; nothing was changed.
+        """
+        with _translated():
+            async with self._writer.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for changing the schema, held by one process at a time; commits at the end.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach.
+        """
+        with _translated():
+            async with self._writer.connect() as connection:
+                if not self.is_sqlite:
+                    await connection.execute(text("SET statement_timeout = 0"))
+                    await connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})"))
+                    await connection.commit()
+                try:
+                    yield connection
+                    await connection.commit()
+                finally:
+                    await connection.rollback()
+                    if not self.is_sqlite:
+                        await connection.execute(text(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})"))
+                        await connection.execute(text("RESET statement_timeout"))
+                        await connection.commit()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach.
+        """
+        with _translated():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    async def now(self, connection: AsyncConnection) -> datetime:
+        """The instant to compare with: of the database where replicas share one, of the process otherwise."""
+        if self._clock is not None:
+            return self._clock()
+        found: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        return found.astimezone(UTC)
+
+    async def ping(self) -> None:
+        async with self.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def dispose(self) -> None:
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+    def _make_engine(self, *, read_only: bool) -> AsyncEngine:
+        if not self.is_sqlite:
+            return create_async_engine(
+                self.url,
+                pool_size=10,
+                max_overflow=10,
+                pool_timeout=10,
+                pool_pre_ping=True,
+                connect_args={
+                    "prepare_threshold": None,  # PgBouncer in transaction mode keeps no prepared statements
+                    "connect_timeout": 5,
+                    "application_name": "qwen-image-gateway",
+                    "options": "-c statement_timeout=15s -c idle_in_transaction_session_timeout=30s",
+                },
+            )
+        engine = create_async_engine(
+            self.url, pool_size=4 if read_only else 1, max_overflow=0, pool_timeout=30, connect_args={"timeout": 30}
+        )
+        _prepare_sqlite(engine, read_only=read_only)
+        return engine
+
+
+def database_url(setting: str) -> URL:
+    """The URL with its async driver, from what people write: `sqlite:///…`, `postgresql://…`, `postgres://…`.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    try:
+        url = make_url(setting.replace("postgres://", "postgresql://", 1))
+    except Exception as error:
+        raise SettingsError("GATEWAY_DATABASE_URL is not a database URL") from error
+    match url.get_backend_name():
+        case "sqlite" if url.database and url.database != ":memory:":
+            return url.set(drivername="sqlite+aiosqlite")
+        case "postgresql":
+            return url.set(drivername="postgresql+psycopg")
+        case _:
+            raise SettingsError("GATEWAY_DATABASE_URL must be sqlite:///FILE or postgresql://…")
+
+
+def _prepare_sqlite(engine: AsyncEngine, *, read_only: bool) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: a deferred one fails with BUSY at its first write
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # NORMAL may lose the last commits with the power, and a commit is a promise
+            "foreign_keys=ON",
+            "busy_timeout=30000",
+            "query_only=ON" if read_only else "query_only=OFF",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+class _translated:  # noqa: N801 - reads as a word at its use
+    """Turns the drivers' "not now" into ours; everything else passes."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and _is_passing(error):
+            raise StorageUnavailableError(f"The database is not available: {_brief(error)}") from error
+
+
+def _is_passing(error: BaseException) -> bool:
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated or isinstance(error, InterfaceError):
+            return True
+        origin = error.orig
+        if isinstance(origin, psycopg.Error):
+            return isinstance(error, OperationalError) or (origin.sqlstate or "08").startswith(_PASSING)
+        return isinstance(origin, sqlite3.OperationalError)
+    return isinstance(error, PoolTimeoutError | ConnectionError | psycopg.OperationalError | asyncio.TimeoutError)
+
+
+def _brief(error: BaseException) -> str:
+    origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(origin).splitlines() or [type(origin).__name__])[0][:200]

@@ -1,0 +1,78 @@
+"""The gate's one row: taken under lock, so that permits hold over all replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.lifecycle.gate import Gate, Shut
+from app.lifecycle.states import Outcome
+from app.storage import tables as t
+from app.storage.database import Database
+from app.storage.types import Duration
+
+_COLUMNS = [field.name for field in fields(Gate)]
+
+
+@dataclass(frozen=True, slots=True)
+class GateStore:
+    """Reads and changes the gate."""
+
+    database: Database
+
+    async def read(self) -> Gate:
+        async with self.database.reading() as connection:
+            return await read_gate(connection)
+
+    async def change(self, how: Callable[[Gate, datetime], Gate]) -> tuple[Gate, Gate]:
+        """Changes the gate under its lock; returns it before and after.
+
+        When the checks open again, all open submissions are excused for the time in which nobody could look.
+        """
+        async with self.database.writing() as connection:
+            gate = await lock_gate(connection)
+            now = await self.database.now(connection)
+            changed = how(gate, now)
+            await write_gate(connection, gate, changed)
+            if gate.checks_shut_at is not None and changed.checks_shut is None:
+                await _excuse(connection, gate.checks_shut_at, now)
+            return gate, changed
+
+
+async def read_gate(connection: AsyncConnection) -> Gate:
+    row = (await connection.execute(select(t.gate).where(t.gate.c.gate_id == 1))).one()
+    return _gate(row._mapping)
+
+
+async def lock_gate(connection: AsyncConnection) -> Gate:
+    row = (await connection.execute(select(t.gate).where(t.gate.c.gate_id == 1).with_for_update())).one()
+    return _gate(row._mapping)
+
+
+async def write_gate(connection: AsyncConnection, before: Gate, after: Gate) -> None:
+    if after != before:
+        values = {name: getattr(after, name) for name in _COLUMNS}
+        await connection.execute(update(t.gate).where(t.gate.c.gate_id == 1).values(values))
+
+
+async def _excuse(connection: AsyncConnection, since: datetime, now: datetime) -> None:
+    """Only what was sent before the checks were shut has lost time; nothing is sent while they are."""
+    s = t.submissions.c
+    await connection.execute(
+        update(t.submissions)
+        .where(s.outcome == Outcome.OPEN.value, s.sent_at <= since)
+        .values(excused=s.excused + bindparam("shut_for", now - since, Duration))
+    )
+
+
+def _gate(row: RowMapping) -> Gate:
+    values = {name: row[name] for name in _COLUMNS}
+    shut, checks_shut = values.pop("shut"), values.pop("checks_shut")
+    return Gate(
+        **values, shut=Shut(shut) if shut else None, checks_shut=Shut(checks_shut) if checks_shut else None
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""Grouped writing: what arrives together is written by one transaction, and each waits for its own result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from app.errors import StorageUnavailableError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class GroupedWriter(Generic[Item, Result]):
+    """Collects items while a transaction is under way, and writes all that have gathered with the next.
+
+    A group that fails is retried item by item, so a bad row fails alone. A caller that stops waiting cancels nothing: what
+    it handed over is still written.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        flushers: int = 1,
+        group_max: int = 200,
+    ) -> None:
+        self._write = write
+        self._flushers, self._group_max = flushers, group_max
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def put(self, item: Item) -> Result:
+        """Writes the item; returns its result once it is committed.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach; the item was not written.
+            Exception: whatever the writing of this item raised.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if len(self._running) < self._flushers:
+            task = asyncio.create_task(self._flush())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await future
+
+    async def drained(self) -> None:
+        """Returns when everything that was handed over has been written, or has failed."""
+        while self._running:
+            await asyncio.gather(*self._running)
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[: self._group_max], self._waiting[self._group_max :]
+            await self._write_group(group)
+
+    async def _write_group(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._write([item for item, _ in group])
+        except StorageUnavailableError as error:
+            for _, future in group:
+                _fail(future, error)
+        except Exception as error:
+            if len(group) == 1:
+                _fail(group[0][1], error)
+            else:
+                for single in group:
+                    await self._write_group([single])
+        else:
+            for (_, future), result in zip(group, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Result], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,297 @@
+"""Lives in the database: load under lock, write under guard. All writing to jobs, submissions and events goes through here.
+
+Whoever changes a job holds its row first, in the order of the ids, reads all that the decision looks at, decides, and writes what
+changed with what must still be true in the WHERE. So a decision never looks at a stale life, and two writers never deadlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.lifecycle.answers import Accepted, NoAnswer, NotFound
+from app.lifecycle.job import Job, JobError, Life, Submission
+from app.lifecycle.news import Answered, Checked, News
+from app.lifecycle.request import GenerationRequest
+from app.lifecycle.states import CompletedVia, ErrorCode, JobState, Outcome, Priority
+from app.lifecycle.transitions import Change, Event
+from app.storage import tables as t
+from app.storage.database import Database
+
+Decide = Callable[[Life, News, datetime], Change]
+
+
+class GuardError(Exception):
+    """A guarded write met a row that was not as its lock promised; the transaction is rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class LifeStore:
+    """The one way in which news changes jobs."""
+
+    database: Database
+
+    async def apply(self, items: Sequence[tuple[UUID, News]], decide: Decide) -> list[Change | None]:
+        """Applies each piece of news to its job, in order, in one transaction.
+
+        Returns:
+            What became of each; None where there is no such job.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach.
+        """
+        async with self.database.writing() as connection:
+            lives = await lock(connection, {job_id for job_id, _ in items})
+            now = await self.database.now(connection)
+            owners = await _task_owners(connection, [news for _, news in items])
+            return await apply_locked(connection, lives, items, decide, now, owners)
+
+    async def find(self, job_id: UUID) -> Life | None:
+        async with self.database.reading() as connection:
+            return (await load(connection, [job_id])).get(job_id)
+
+
+async def apply_locked(
+    connection: AsyncConnection,
+    lives: dict[UUID, Life],
+    items: Iterable[tuple[UUID, News]],
+    decide: Decide,
+    now: datetime,
+    owners: Mapping[str, tuple[UUID, int]] | None = None,
+) -> list[Change | None]:
+    """Decides each piece of news on lives that the caller has locked, and writes what changed."""
+    changes: list[Change | None] = []
+    first: dict[UUID, Life] = {}
+    happened: list[tuple[UUID, Event]] = []
+    for job_id, news in items:
+        life = lives.get(job_id)
+        if life is None:
+            changes.append(None)
+            continue
+        change = decide(life, _knowing_owners(job_id, news, owners or {}), now)
+        first.setdefault(job_id, life)
+        lives[job_id] = change.after
+        happened += [(job_id, event) for event in change.events]
+        changes.append(change)
+    await _write(connection, [(before, lives[job_id]) for job_id, before in first.items()])
+    await write_events(connection, happened, now)
+    return changes
+
+
+async def lock(connection: AsyncConnection, job_ids: Iterable[UUID]) -> dict[UUID, Life]:
+    """The lives of these jobs, held until the transaction ends. (SQLite's writer holds everything already.)"""
+    query = select(t.jobs).where(t.jobs.c.job_id.in_(list(job_ids))).order_by(t.jobs.c.job_id).with_for_update()
+    return await _with_submissions(connection, (await connection.execute(query)).all(), for_update=True)
+
+
+async def load(connection: AsyncConnection, job_ids: Iterable[UUID]) -> dict[UUID, Life]:
+    """The lives of these jobs as they are, unheld."""
+    query = select(t.jobs).where(t.jobs.c.job_id.in_(list(job_ids)))
+    return await _with_submissions(connection, (await connection.execute(query)).all())
+
+
+async def lives_of(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Life]:
+    """The lives that belong to these rows of `jobs`, in their order."""
+    lives = await _with_submissions(connection, rows)
+    return [lives[row.job_id] for row in rows]
+
+
+async def write_events(connection: AsyncConnection, happened: Sequence[tuple[UUID, Event]], now: datetime) -> None:
+    if happened:
+        rows = [{"job_id": job_id, "at": now, "type": e.type, "data": dict(e.data)} for job_id, e in happened]
+        await connection.execute(insert(t.events), rows)
+
+
+async def _with_submissions(
+    connection: AsyncConnection, rows: Sequence[Row[Any]], *, for_update: bool = False
+) -> dict[UUID, Life]:
+    sent = [row.job_id for row in rows if row.submission > 0]
+    found: dict[UUID, list[Submission]] = {row.job_id: [] for row in rows}
+    if sent:
+        query = select(t.submissions).where(t.submissions.c.job_id.in_(sent))
+        query = query.order_by(t.submissions.c.job_id, t.submissions.c.number)
+        for row in await connection.execute(query.with_for_update() if for_update else query):
+            found[row.job_id].append(_submission(row))
+    return {row.job_id: Life(_job(row), tuple(found[row.job_id])) for row in rows}
+
+
+async def _task_owners(connection: AsyncConnection, news: Iterable[News]) -> dict[str, tuple[UUID, int]]:
+    """Which submissions hold the task ids that this news names; ids are unique, so there is at most one each."""
+    named = {task_id for item in news if (task_id := _named_task(item)) is not None}
+    if not named:
+        return {}
+    s = t.submissions.c
+    rows = await connection.execute(select(s.task_id, s.job_id, s.number).where(s.task_id.in_(named)))
+    return {row.task_id: (row.job_id, row.number) for row in rows}
+
+
+def _named_task(news: News) -> str | None:
+    if isinstance(news, Answered) and isinstance(news.answer, Accepted):
+        return news.answer.task_id
+    if isinstance(news, Checked) and not isinstance(news.reading, NoAnswer | NotFound):
+        return news.task_id
+    return None
+
+
+def _knowing_owners(job_id: UUID, news: News, owners: Mapping[str, tuple[UUID, int]]) -> News:
+    task_id = _named_task(news)
+    if task_id is None or not isinstance(news, Answered | Checked):
+        return news
+    return replace(news, task_taken=owners.get(task_id, (job_id, news.number)) != (job_id, news.number))
+
+
+# --- writing -------------------------------------------------------------------------------------------------------------
+
+_JOB_COLUMNS = (
+    "state", "due_at", "submission", "cancel_requested", "images", "error_code", "error_message", "completed_via",
+    "submitted_at", "finished_at", "updated_at",
+)  # fmt: skip
+_SUBMISSION_COLUMNS = (
+    "outcome", "lease_until", "due_at", "check_at", "checked_at", "checks", "poked_at", "callbacks", "task_id",
+    "candidates", "upstream_status", "last_reading", "not_found_since", "not_found_count", "credits", "late_result",
+    "answered_at", "closed_at", "excused",
+)  # fmt: skip
+
+_update_job = (
+    update(t.jobs)
+    .where(
+        t.jobs.c.job_id == bindparam("is_job_id"),
+        t.jobs.c.state == bindparam("was_state"),
+        t.jobs.c.submission == bindparam("was_submission"),
+    )
+    .values({name: bindparam(name) for name in _JOB_COLUMNS})
+)
+_update_submission = (
+    update(t.submissions)
+    .where(
+        t.submissions.c.job_id == bindparam("is_job_id"),
+        t.submissions.c.number == bindparam("is_number"),
+        t.submissions.c.outcome == bindparam("was_outcome"),
+    )
+    .values({name: bindparam(name) for name in _SUBMISSION_COLUMNS})
+)
+
+
+async def _write(connection: AsyncConnection, pairs: Sequence[tuple[Life, Life]]) -> None:
+    jobs, changed, added = [], [], []
+    for before, after in pairs:
+        if after.job != before.job:
+            guard = {"was_state": before.job.state, "was_submission": before.job.submission}
+            jobs.append({**_job_values(after.job), "is_job_id": after.job.job_id, **guard})
+        known = {s.number: s for s in before.submissions}
+        for s in after.submissions:
+            was = known.get(s.number)
+            if was is None:
+                added.append(_submission_row(s))
+            elif s != was:
+                guard = {"is_job_id": s.job_id, "is_number": s.number, "was_outcome": was.outcome}
+                changed.append({**_submission_values(s), **guard})
+    await _guarded(connection, _update_job, jobs)
+    await _guarded(connection, _update_submission, changed)
+    if added:
+        await connection.execute(insert(t.submissions), added)
+
+
+async def _guarded(connection: AsyncConnection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        done = await connection.execute(statement, rows)
+        if done.rowcount != len(rows):
+            raise GuardError(f"{done.rowcount} of {len(rows)} rows were as their lock promised")
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """A whole new row of `jobs`."""
+    return {
+        "job_id": job.job_id,
+        "tenant": job.tenant,
+        "prompt": job.request.prompt,
+        "size": job.request.size,
+        "seed": job.request.seed,
+        "output_format": job.request.output_format,
+        "priority": int(job.priority),
+        "metadata": dict(job.metadata),
+        "idempotency_key": job.idempotency_key,
+        "fingerprint": job.fingerprint,
+        "created_at": job.created_at,
+        **_job_values(job),
+    }
+
+
+def _job_values(job: Job) -> dict[str, Any]:
+    return {
+        "state": job.state.value,
+        "due_at": job.due_at,
+        "submission": job.submission,
+        "cancel_requested": job.cancel_requested,
+        "images": list(job.images),
+        "error_code": job.error.code.value if job.error else None,
+        "error_message": job.error.message if job.error else None,
+        "completed_via": job.completed_via.value if job.completed_via else None,
+        "submitted_at": job.submitted_at,
+        "finished_at": job.finished_at,
+        "updated_at": job.updated_at,
+    }
+
+
+def _submission_row(s: Submission) -> dict[str, Any]:
+    return {
+        "job_id": s.job_id,
+        "number": s.number,
+        "token_hash": s.token_hash,
+        "sent_at": s.sent_at,
+        **_submission_values(s),
+    }
+
+
+def _submission_values(s: Submission) -> dict[str, Any]:
+    values = {name: getattr(s, name) for name in _SUBMISSION_COLUMNS}
+    return {
+        **values,
+        "outcome": s.outcome.value,
+        "candidates": list(s.candidates),
+        "late_result": dict(s.late_result) if s.late_result is not None else None,
+    }
+
+
+# --- reading -------------------------------------------------------------------------------------------------------------
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(
+        job_id=row.job_id,
+        tenant=row.tenant,
+        state=JobState(row.state),
+        request=GenerationRequest(row.prompt, row.size, row.seed, row.output_format),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        due_at=row.due_at,
+        priority=Priority(row.priority),
+        metadata=row.metadata,
+        idempotency_key=row.idempotency_key,
+        fingerprint=row.fingerprint,
+        submission=row.submission,
+        cancel_requested=row.cancel_requested,
+        images=tuple(row.images),
+        error=JobError(ErrorCode(row.error_code), row.error_message or "") if row.error_code else None,
+        completed_via=CompletedVia(row.completed_via) if row.completed_via else None,
+        submitted_at=row.submitted_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _submission(row: Row[Any]) -> Submission:
+    values = {name: getattr(row, name) for name in _SUBMISSION_COLUMNS}
+    return Submission(
+        job_id=row.job_id,
+        number=row.number,
+        token_hash=row.token_hash,
+        sent_at=row.sent_at,
+        **{**values, "outcome": Outcome(row.outcome), "candidates": tuple(row.candidates)},
+    )
