@@ -1,0 +1,60 @@
+"""Receive: a callback is written down and moves the next check forward. Nothing in it is believed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from app.lifecycle.ownership import hash_token
+from app.settlement.settle import Settlement
+from app.storage.grouped import GroupedWriter
+from app.storage.receipts import CallbackOutcome, Receipt, ReceiptStore
+from app.upstream.wire import read_callback
+
+log = structlog.get_logger()
+
+SAMPLE_MAX = 2000  #: characters of a body that an operator may look at
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class Receiver:
+    """Takes in callbacks; those that arrive together share one commit."""
+
+    def __init__(self, store: ReceiptStore, settlement: Settlement) -> None:
+        self._store, self._settlement = store, settlement
+        self._writer: GroupedWriter[Receipt, tuple[CallbackOutcome, UUID | None]] = GroupedWriter(self._write)
+
+    async def receive(self, token: str, content_type: str | None, body: bytes) -> CallbackOutcome:
+        """What became of the callback; it is committed when this returns.
+
+        Raises:
+            StorageUnavailableError: it was not written down; the sender should come again.
+        """
+        if not _TOKEN.fullmatch(token):
+            return CallbackOutcome.UNKNOWN
+        receipt = Receipt(
+            hash_token(token), read_callback(body), _readable(content_type or "")[:200] or None, len(body), _sample(body)
+        )
+        outcome, job_id = await self._writer.put(receipt)
+        log.info("callback", outcome=outcome.value, job_id=str(job_id) if job_id else None, bytes=len(body))
+        return outcome
+
+    async def drained(self) -> None:
+        await self._writer.drained()
+
+    async def _write(self, receipts: Sequence[Receipt]) -> Sequence[tuple[CallbackOutcome, UUID | None]]:
+        results = await self._store.receive(receipts, self._settlement.decide, self._settlement.policy.hard_deadline)
+        if any(outcome in (CallbackOutcome.POKED, CallbackOutcome.CANDIDATE) for outcome, _ in results):
+            self._settlement.wakes.reconcile.ring()
+        return results
+
+
+def _sample(body: bytes) -> str:
+    return _readable(body[: SAMPLE_MAX * 4].decode("utf-8", "replace"))[:SAMPLE_MAX]
+
+
+def _readable(text: str) -> str:
+    return text.translate({code: "\ufffd" for code in (*range(9), 11, 12, *range(14, 32))})

@@ -1,0 +1,31 @@
+"""`POST /callbacks/{token}`: the webhook endpoint, where the upstream calls back."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.problems import ProblemBody, not_found
+from app.requests import read_body
+from app.storage.receipts import CallbackOutcome
+
+BODY_MAX = 1024 * 1024  #: bytes
+BODY_SECONDS = 5.0
+
+router = APIRouter(tags=["upstream"])
+
+
+@router.post(
+    "/callbacks/{token}",
+    status_code=204,
+    summary="Receive a callback of the upstream",
+    responses={
+        status: {"model": ProblemBody, "content": {"application/problem+json": {}}} for status in (404, 408, 413, 503)
+    },
+)
+async def receive_callback(request: Request, token: str) -> Response:
+    """Any content type, any body: it is written down, and causes a check. Unknown, malformed and old tokens get the same 404."""
+    body = await read_body(request, limit=BODY_MAX, seconds=BODY_SECONDS)
+    outcome = await request.state.gateway.receiver.receive(token, request.headers.get("content-type"), body)
+    if outcome is CallbackOutcome.UNKNOWN:
+        raise not_found("callback")
+    return Response(status_code=204)

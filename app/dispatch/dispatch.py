@@ -1,0 +1,108 @@
+"""Queue → upstream: claim what is due, send it at once, record the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from app.lifecycle.answers import SubmitAnswer, Unproven
+from app.lifecycle.job import Life
+from app.lifecycle.news import Answered, GivenBack
+from app.lifecycle.ownership import new_token
+from app.settlement.settle import Settlement
+from app.storage.queue import QueueStore
+from app.upstream.client import UpstreamClient
+
+log = structlog.get_logger()
+
+SENDERS = 100  #: submits under way at once in one process
+CALLBACK_PATH = "/callbacks/"
+
+
+class Dispatcher:
+    """Sends queued jobs. `sweep` is one pass; what it claims is sent by tasks of their own."""
+
+    def __init__(
+        self,
+        queue: QueueStore,
+        settlement: Settlement,
+        client: UpstreamClient,
+        *,
+        public_base_url: str | None,
+        submit_timeout: timedelta,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue, self._settlement, self._client = queue, settlement, client
+        self._public_base_url = public_base_url
+        self._submit_timeout = submit_timeout
+        self._monotonic = monotonic
+        self._sending: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    async def sweep(self) -> float | None:
+        """Claims as many due jobs as there are permits and free senders; returns when to come again, in seconds."""
+        free = SENDERS - len(self._sending)
+        if free <= 0 or self._stopping:
+            return None  # a sender that ends rings the bell
+        claimed_at = self._monotonic()
+        claim = await self._queue.claim_due(free, self._settlement.gate_policy, self._settlement.decide, new_token)
+        self._settlement.saw_gate(claim.gate)
+        for life, token in claim.taken:
+            task = asyncio.create_task(self._send(life, token, claimed_at))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+        if claim.taken:
+            return 0.0
+        return (claim.retry_at - claim.now).total_seconds() if claim.retry_at else None
+
+    async def idle(self) -> None:
+        """Returns when nothing is being sent."""
+        while self._sending:
+            await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def stop(self, grace: float) -> None:
+        """Gives back what is claimed and unsent, and waits up to `grace` seconds for what is in flight.
+
+        What is still unanswered then is left to its lease: the next start, or another replica, calls it unconfirmed.
+        """
+        self._stopping = True
+        if self._sending:
+            _, late = await asyncio.wait(self._sending, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        was_full = len(self._sending) >= SENDERS
+        self._sending.discard(task)
+        if was_full:
+            self._settlement.wakes.dispatch.ring()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a sender failed", exc_info=error)
+
+    async def _send(self, life: Life, token: str, claimed_at: float) -> None:
+        job, number = life.job, life.job.submission
+        if reason := self._why_not_now(claimed_at):
+            await self._settlement.record_surely(job.job_id, GivenBack(number, reason))
+            await self._settlement.report_submit(None)
+            return
+        callback_url = f"{self._public_base_url}{CALLBACK_PATH}{token}" if self._public_base_url else None
+        answer: SubmitAnswer
+        try:
+            answer = await self._client.submit(job.request, callback_url)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong in us, it may have been sent
+            log.error("the client failed", job_id=str(job.job_id), exc_info=error)
+            answer = Unproven(f"the client failed: {type(error).__name__}")
+        await self._settlement.record_surely(job.job_id, Answered(number, answer))
+        await self._settlement.report_submit(answer)
+
+    def _why_not_now(self, claimed_at: float) -> str | None:
+        """A sender that was asleep must not send when its lease may end before the answer comes."""
+        if self._stopping:
+            return "the gateway is stopping"
+        left = self._settlement.policy.lease.total_seconds() - (self._monotonic() - claimed_at)
+        return "the lease is nearly over" if left < self._submit_timeout.total_seconds() + 5 else None

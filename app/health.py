@@ -1,0 +1,58 @@
+"""`/healthz` and `/readyz`: is the process alive, and can it do its work?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from app.errors import StorageUnavailableError
+from app.storage import schema
+
+router = APIRouter(tags=["operators"])
+
+_DATABASE_SECONDS = 3.0
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> dict[str, str]:
+    """Touches nothing: a probe that asked the database would restart every replica when the database is away."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Can it do its work?", responses={503: {"description": "The database or its schema is not ready."}})
+async def readyz(request: Request) -> JSONResponse:
+    """200 when jobs can be accepted. A shut gate or a missing public address only degrades: jobs are accepted and wait."""
+    checks = await _checks(request.state.gateway)
+    ready = all(checks[name]["ok"] for name in ("database", "migrations"))
+    degraded = any(not check["ok"] for check in checks.values())
+    status = "degraded" if ready and degraded else "ready" if ready else "not ready"
+    return JSONResponse({"status": status, "checks": checks}, 200 if ready else 503)
+
+
+async def _checks(gateway: Any) -> dict[str, dict[str, Any]]:
+    public = gateway.settings.public_base_url is not None
+    callbacks = {"ok": public, **({} if public else {"detail": "GATEWAY_PUBLIC_BASE_URL is not set: results are polled for"})}
+    try:
+        async with asyncio.timeout(_DATABASE_SECONDS):
+            at, newest = await schema.current(gateway.database), await asyncio.to_thread(schema.newest)
+            if at != newest:
+                detail = f"the schema is at {at}, this version needs {newest}: gateway db upgrade"
+                migrations = {"ok": False, "detail": detail}
+                return {"database": {"ok": True}, "migrations": migrations, "gate": {"ok": False}, "callbacks": callbacks}
+            gate = await gateway.gate_store.read()
+    except (StorageUnavailableError, TimeoutError) as error:
+        detail = str(error) or "no answer in time"
+        return {
+            "database": {"ok": False, "detail": detail}, "migrations": {"ok": False}, "gate": {"ok": False},
+            "callbacks": callbacks,
+        }  # fmt: skip
+    shut = "paused" if gate.paused_at else gate.checks_shut or gate.shut
+    return {
+        "database": {"ok": True},
+        "migrations": {"ok": True},
+        "gate": {"ok": shut is None, **({"detail": f"submits are shut: {shut}"} if shut else {})},
+        "callbacks": callbacks,
+    }

@@ -1,0 +1,231 @@
+"""Jobs on the wire: what callers send and what they get."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+
+from app.lifecycle.job import Life
+from app.lifecycle.request import PROMPT_MAX, RANDOM_SEED, GenerationRequest, OutputFormat, Size
+from app.lifecycle.states import CompletedVia, ErrorCode, JobState, Priority
+from app.storage.history import StoredEvent
+
+SEED_MAX = 2**63 - 1  #: what a database's widest integer holds
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("leave out NUL characters")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError("leave out lone surrogates; they are not characters")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("write at least 1 character that is not blank")
+    return value
+
+
+def _star_for_x(value: object) -> object:
+    return value.replace("x", "*") if isinstance(value, str) else value
+
+
+Text = Annotated[StrictStr, AfterValidator(_storable)]
+MetadataKey = Annotated[Text, Field(min_length=1, max_length=40)]
+MetadataValue = Annotated[Text, Field(max_length=500)]
+
+
+class JobRequest(BaseModel):
+    """The body of `POST /jobs`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"prompt": "A serene mountain landscape at sunset", "size": "1024*1024", "output_format": "png"}]
+        },
+    )
+
+    prompt: Annotated[
+        Text,
+        AfterValidator(_not_blank),
+        Field(min_length=1, max_length=PROMPT_MAX, description="What to draw; 1 to 2000 characters, not blank."),
+    ]
+    size: Annotated[Size, BeforeValidator(_star_for_x)] = Field(
+        "1024*1024", description="Width and height in pixels; `x` is accepted for `*`."
+    )
+    seed: Annotated[StrictInt, Field(ge=RANDOM_SEED, le=SEED_MAX)] = Field(
+        RANDOM_SEED, description="The same seed and request give the same picture; -1 is random."
+    )
+    output_format: OutputFormat = Field("jpeg", description="The picture's format.")
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict, max_length=16, description="Up to 16 pairs of your own; returned with the job."
+    )
+    priority: Literal["high", "normal", "low"] = Field("normal", description="Order within your own queue.")
+
+    def generation(self) -> GenerationRequest:
+        return GenerationRequest(self.prompt, self.size, self.seed, self.output_format)
+
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the body with defaults applied: what makes two requests the same for an idempotency key."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).digest()
+
+
+class ImageView(BaseModel):
+    url: str = Field(description="Where the gateway serves it.")
+    source_url: str = Field(description="Where the upstream serves it, for as long as it does.")
+    stored: bool = Field(description="Whether the gateway keeps a copy.")
+    media_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+class ErrorView(BaseModel):
+    code: ErrorCode
+    message: str
+    retryable: bool = Field(description="Whether the same request may succeed if it is sent again.")
+
+
+class CreditsView(BaseModel):
+    reserved: int = Field(description="Set aside for work that is going as it should.")
+    consumed: int = Field(description="Told by the upstream.")
+    unresolved: int = Field(description="May have been spent; nobody knows yet.")
+
+
+class UpstreamView(BaseModel):
+    task_id: str | None = None
+    status: str | None = None
+
+
+class LinksView(BaseModel):
+    self: str
+    events: str
+    cancel: str | None = Field(description="Present while the job can still be canceled.")
+
+
+class JobView(BaseModel):
+    """A job. `state` and `upstream` say only what our own submit answer or a check has shown."""
+
+    id: UUID
+    state: JobState
+    tenant: str
+    prompt: str
+    size: Size
+    seed: int
+    output_format: OutputFormat
+    callback_url: str | None = None
+    metadata: dict[str, str]
+    priority: Literal["high", "normal", "low"]
+    idempotency_key: str | None
+    images: list[ImageView]
+    error: ErrorView | None
+    credits: CreditsView
+    upstream: UpstreamView
+    attempts: int = Field(description="Sends.")
+    submissions: int = Field(description="Sends not proven unaccepted.")
+    completed_via: CompletedVia | None
+    cancel_requested: bool
+    retry_of: UUID | None = None
+    created_at: datetime
+    submitted_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    poll_after_ms: int | None = Field(description="When asking again is worth it; absent once settled.")
+    links: LinksView
+
+
+class CanceledView(JobView):
+    """A job after a cancel request."""
+
+    upstream_will_bill: Literal["no", "yes", "unknown"]
+
+
+class JobPage(BaseModel):
+    jobs: list[JobView]
+    next_cursor: str | None
+    has_more: bool
+
+
+class EventView(BaseModel):
+    id: int
+    at: datetime
+    type: str = Field(examples=["running"])
+    data: dict[str, Any]
+
+
+class EventList(BaseModel):
+    events: list[EventView]
+
+
+def job_view(life: Life, base_url: str) -> JobView:
+    """The job as its callers see it. `base_url` is where they reach the gateway, without a slash at the end."""
+    return JobView(**_fields(life, base_url))
+
+
+def canceled_view(life: Life, base_url: str) -> CanceledView:
+    return CanceledView(**_fields(life, base_url), upstream_will_bill=_will_bill(life))
+
+
+def event_view(event: StoredEvent) -> EventView:
+    return EventView(id=event.event_id, at=event.at, type=event.type, data=dict(event.data))
+
+
+def retry_after_seconds(view: JobView) -> int | None:
+    return None if view.poll_after_ms is None else math.ceil(view.poll_after_ms / 1000)
+
+
+def _fields(life: Life, base_url: str) -> dict[str, Any]:
+    job, task, credits = life.job, life.task, life.credits
+    here = f"{base_url}/jobs/{job.job_id}"
+    return {
+        "id": job.job_id,
+        "state": job.state,
+        "tenant": job.tenant,
+        "prompt": job.request.prompt,
+        "size": job.request.size,
+        "seed": job.request.seed,
+        "output_format": job.request.output_format,
+        "metadata": dict(job.metadata),
+        "priority": job.priority.name.lower(),
+        "idempotency_key": job.idempotency_key,
+        "images": [
+            ImageView(url=f"{here}/images/{index}", source_url=url, stored=False) for index, url in enumerate(job.images)
+        ],
+        "error": ErrorView(code=job.error.code, message=job.error.message, retryable=job.error.retryable)
+        if job.error
+        else None,
+        "credits": CreditsView(reserved=credits.reserved, consumed=credits.consumed, unresolved=credits.unresolved),
+        "upstream": UpstreamView(task_id=task.task_id, status=task.upstream_status) if task else UpstreamView(),
+        "attempts": life.attempts,
+        "submissions": life.unproven,
+        "completed_via": job.completed_via,
+        "cancel_requested": job.cancel_requested,
+        "created_at": job.created_at,
+        "submitted_at": job.submitted_at,
+        "finished_at": job.finished_at,
+        "updated_at": job.updated_at,
+        "poll_after_ms": _poll_after_ms(job.state),
+        "links": LinksView(self=here, events=f"{here}/events", cancel=None if job.is_settled else f"{here}/cancel"),
+    }
+
+
+def _poll_after_ms(state: JobState) -> int | None:
+    return {JobState.QUEUED: 1000, JobState.SUBMITTING: 1000, JobState.RUNNING: 2000, JobState.UNCONFIRMED: 5000}.get(state)
+
+
+def _will_bill(life: Life) -> Literal["no", "yes", "unknown"]:
+    if life.job.state is JobState.RUNNING or life.credits.consumed:
+        return "yes"
+    return "unknown" if life.unproven else "no"
+
+
+PRIORITIES = {p.name.lower(): p for p in Priority}

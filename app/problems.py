@@ -1,0 +1,137 @@
+"""Errors as callers see them: RFC 9457 `application/problem+json`, from one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from app.errors import StorageUnavailableError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_STORAGE = 2  #: seconds; what a caller is told to wait for the database
+
+log = structlog.get_logger()
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field. Never holds the value itself."""
+
+    field: str = Field(examples=["prompt"])
+    message: str = Field(examples=["write at least 1 character that is not blank"])
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no such job."])
+    code: str = Field(examples=["not_found"])
+    request_id: str = Field(examples=["0192f0c1e2a37c5e8d1f3b5a7c9e1f20"])
+    errors: list[FieldProblem] | None = None
+
+
+class Problem(Exception):  # noqa: N818 - named by the standard
+    """An error with everything that its answer needs."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[FieldProblem] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+        self.headers, self.errors = dict(headers or {}), tuple(errors)
+
+
+def unauthorized() -> Problem:
+    return Problem(401, "unauthorized", "An API key is needed: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"})
+
+
+def scope_missing(scope: str) -> Problem:
+    return Problem(403, "scope_missing", f"This API key lacks the scope {scope}.")
+
+
+def not_found(what: str = "job") -> Problem:
+    return Problem(404, "not_found", f"There is no such {what}.")
+
+
+def invalid(errors: Sequence[FieldProblem]) -> Problem:
+    return Problem(422, "invalid_request", "The request does not fit; see errors.", errors=errors)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app a problem."""
+
+    async def on_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return _answer(request, error)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        phrase = HTTPStatus(error.status_code).phrase
+        code = phrase.lower().replace(" ", "_").replace("-", "_")
+        detail = _DETAILS.get(error.status_code, phrase)
+        return _answer(request, Problem(error.status_code, code, detail, headers=error.headers))
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return _answer(request, invalid([field_problem(e) for e in error.errors()]))
+
+    async def on_storage(request: Request, error: Exception) -> Response:
+        log.error("database unavailable", reason=str(error))
+        detail = "The database is out of reach for the moment; try again."
+        retry = {"Retry-After": str(RETRY_AFTER_STORAGE)}
+        return _answer(request, Problem(503, "storage_unavailable", detail, headers=retry))
+
+    async def on_surprise(request: Request, error: Exception) -> Response:
+        return _answer(request, Problem(500, "internal_error", "Something went wrong on our side; the request id names it."))
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(StorageUnavailableError, on_storage)
+    app.add_exception_handler(Exception, on_surprise)
+
+
+def field_problem(error: Mapping[str, Any]) -> FieldProblem:
+    """One of pydantic's errors, without the value that was wrong and without what we do not know how to name."""
+    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+    return FieldProblem(
+        field=_printable(".".join(place))[:100], message=_printable(error["msg"]).removeprefix("Value error, ")[:300]
+    )
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().translate({c: None for c in range(32)})
+
+
+_DETAILS = {404: "There is nothing here.", 405: "This address does not take that method."}
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    body = ProblemBody(
+        type="about:blank",
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        code=problem.code,
+        request_id=getattr(request.state, "request_id", ""),
+        errors=list(problem.errors) or None,
+    )
+    return JSONResponse(
+        body.model_dump(exclude_none=True), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )

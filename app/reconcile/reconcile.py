@@ -1,0 +1,142 @@
+"""Due checks → settle: look at every submission whose time has come, by a check or by its timer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import structlog
+
+from app.lifecycle import gate as gates
+from app.lifecycle import news as n
+from app.lifecycle import schedule
+from app.lifecycle.answers import NoAnswer, NotFound, Reading
+from app.lifecycle.callback_health import CallbackHealth, judge
+from app.lifecycle.gate import Gate
+from app.lifecycle.job import Submission
+from app.lifecycle.ownership import is_ours
+from app.settlement.settle import Settlement
+from app.storage.due import DueStore, DueSubmission
+from app.storage.gate_row import GateStore
+from app.storage.history import HistoryStore
+from app.storage.queue import QueueStore
+from app.upstream.client import UpstreamClient
+
+log = structlog.get_logger()
+
+CHECKERS = 50  #: checks under way at once in one process
+HEALTH_WINDOW = timedelta(hours=1)  #: how far back callbacks are judged
+
+
+class Reconciler:
+    """The poller. `sweep` is one pass; what it claims is looked at by tasks of their own."""
+
+    def __init__(self, due: DueStore, gate_store: GateStore, settlement: Settlement, client: UpstreamClient) -> None:
+        self._due, self._gate_store, self._settlement, self._client = due, gate_store, settlement, client
+        self._looking: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    async def sweep(self) -> float | None:
+        """Claims what is due, as many as there are permits and free checkers; returns when to come again, in seconds."""
+        free = CHECKERS - len(self._looking)
+        if free <= 0 or self._stopping:
+            return None
+        claim = await self._due.claim_due(free, self._settlement.gate_policy, self._settlement.policy.check_lease)
+        self._settlement.saw_gate(claim.gate)
+        for due in claim.taken:
+            self._spawn(self._look(due, claim.gate, claim.now))
+        if claim.gate.checks_shut is gates.Shut.BAD_KEY:
+            await self._probe_key()
+        if claim.taken:
+            return 0.0
+        return (claim.retry_at - claim.now).total_seconds() if claim.retry_at else None
+
+    async def idle(self) -> None:
+        """Returns when nothing is being looked at."""
+        while self._looking:
+            await asyncio.gather(*self._looking, return_exceptions=True)
+
+    async def stop(self, grace: float) -> None:
+        """Waits up to `grace` seconds for the checks under way. One that is cut off is repeated: a check changes nothing."""
+        self._stopping = True
+        if self._looking:
+            _, late = await asyncio.wait(self._looking, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _spawn(self, look: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(look)
+        self._looking.add(task)
+        task.add_done_callback(self._looked)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        was_full = len(self._looking) >= CHECKERS
+        self._looking.discard(task)
+        if was_full:
+            self._settlement.wakes.reconcile.ring()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a check failed", exc_info=error)
+
+    async def _look(self, due: DueSubmission, gate: Gate, now: datetime) -> None:
+        life, s = due.life, due.life.submission(due.number)
+        timer = schedule.overdue(life, s, now, self._settlement.policy, checks_possible=gate.checks_possible)
+        if timer is not None:
+            await self._settlement.record(life.job.job_id, timer)
+        elif s.can_be_checked and s.check_at is not None and s.check_at <= now:
+            await self._check(due, s, gate, now)
+
+    async def _check(self, due: DueSubmission, s: Submission, gate: Gate, now: datetime) -> None:
+        # Candidates take turns, so that a forged one cannot keep the right one waiting.
+        task_id = s.task_id or s.candidates[s.checks % len(s.candidates)]
+        reading = await self._client.status(task_id)
+        news = n.Checked(
+            s.number,
+            task_id,
+            now,
+            reading,
+            matches=isinstance(reading, NoAnswer | NotFound) or is_ours(reading, due.life.job.request, s.token_hash),
+            poked=due.poked,
+            others_answer=gate.found_at is not None and gate.found_at >= (s.not_found_since or now),
+        )
+        await self._settlement.record(due.life.job.job_id, news)
+        if s.task_id is not None or isinstance(reading, NoAnswer):
+            await self._settlement.report_check(reading, young=_is_young(s, now, self._settlement.policy.young), now=now)
+
+    async def _probe_key(self) -> None:
+        """A made-up id costs nothing, and its 404 says that the key is good again."""
+        taken = False
+
+        def take(gate: Gate, now: datetime) -> Gate:
+            nonlocal taken
+            probe = gates.take_key_probe(gate, now, self._settlement.gate_policy)
+            taken = probe is not None
+            return probe or gate
+
+        await self._gate_store.change(take)
+        if taken:
+            reading: Reading = await self._client.status(f"gateway-probe-{uuid4().hex}")
+            await self._settlement.report_key_probe(reading)
+
+
+class Housekeeping:
+    """What needs doing now and then: jobs too long in the queue, and how callbacks are doing."""
+
+    def __init__(self, queue: QueueStore, history: HistoryStore, settlement: Settlement) -> None:
+        self._queue, self._history, self._settlement = queue, history, settlement
+        self._base = settlement.policy
+        self.health = CallbackHealth(None, settlement.policy.callback_grace)
+
+    async def sweep(self) -> float | None:
+        dropped = await self._queue.drop_overdue(self._base.queue_deadline, self._settlement.decide)
+        closed, now = await self._history.recently_closed(HEALTH_WINDOW)
+        self.health = judge(closed, now, self._base)
+        self._settlement.policy = replace(self._settlement.policy, callback_grace=self.health.grace)
+        return 0.0 if dropped >= 100 else None
+
+
+def _is_young(s: Submission, now: datetime, young: timedelta) -> bool:
+    return now - max(filter(None, (s.sent_at, s.answered_at, s.poked_at))) < young

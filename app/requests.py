@@ -1,0 +1,95 @@
+"""What every request gets: an id, one line in the log, and a body that is read within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.problems import Problem
+
+log = structlog.get_logger()
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_UNLOGGED = {"/healthz", "/readyz"}
+
+
+class RequestLog:
+    """Gives each request an id (the caller's `X-Request-ID`, where it is a sane one) and logs one line when it ends.
+
+    The line names the route, never the path: a path may hold a callback token.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status, began = 0, time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:
+                log.exception("request failed", method=scope["method"], route=_route(scope))
+                raise
+            finally:
+                if _route(scope) not in _UNLOGGED:
+                    took = round((time.perf_counter() - began) * 1000, 1)
+                    log.info("request", method=scope["method"], route=_route(scope), status=status, ms=took)
+
+
+async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
+    """The whole body, at most `limit` bytes, within `seconds`.
+
+    Raises:
+        Problem: 413 over the limit, declared or counted; 408 when it does not come in time.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        raise Problem(
+            408, "request_timeout", f"The body did not arrive within {seconds:g} s.", headers={"Connection": "close"}
+        ) from None
+    except ClientDisconnect:
+        raise Problem(400, "client_disconnected", "The connection ended before the body did.") from None
+    return bytes(body)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "content_too_large", f"The body may have at most {limit} bytes.", headers={"Connection": "close"})
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):
+            return str(value.decode("latin-1"))
+    return uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", "unknown")
