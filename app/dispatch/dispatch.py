@@ -51,8 +51,9 @@ class Dispatcher:
         claimed_at = self._monotonic()
         claim = await self._queue.claim_due(free, self._settlement.gate_policy, self._settlement.decide, new_token)
         self._settlement.saw_gate(claim.gate)
-        for life, token in claim.taken:
-            task = asyncio.create_task(self._send(life, token, claimed_at))
+        self._settlement.announce([change for change, _ in claim.taken])
+        for change, token in claim.taken:
+            task = asyncio.create_task(self._send(change.after, token, claimed_at))
             self._sending.add(task)
             task.add_done_callback(self._sent)
         if claim.taken:

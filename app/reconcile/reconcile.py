@@ -132,10 +132,11 @@ class Housekeeping:
 
     async def sweep(self) -> float | None:
         dropped = await self._queue.drop_overdue(self._base.queue_deadline, self._settlement.decide)
+        self._settlement.announce(dropped)
         closed, now = await self._history.recently_closed(HEALTH_WINDOW)
         self.health = judge(closed, now, self._base)
         self._settlement.policy = replace(self._settlement.policy, callback_grace=self.health.grace)
-        return 0.0 if dropped >= 100 else None
+        return 0.0 if len(dropped) >= 100 else None
 
 
 def _is_young(s: Submission, now: datetime, young: timedelta) -> bool:

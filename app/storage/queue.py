@@ -11,8 +11,8 @@ from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.gate import Gate, GatePolicy, submit_permits
-from app.lifecycle.job import Life
 from app.lifecycle.news import Claimed, QueueDeadlinePassed
+from app.lifecycle.transitions import Change
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.gate_row import lock_gate, write_gate
@@ -27,7 +27,7 @@ _OPEN = t.submissions.c.outcome == literal_column("'open'")
 class Claim:
     """What one claim took, and what it saw."""
 
-    taken: tuple[tuple[Life, str], ...]  #: the lives, each with its callback token in the clear
+    taken: tuple[tuple[Change, str], ...]  #: what was claimed, each with its callback token in the clear
     gate: Gate
     now: datetime
     retry_at: datetime | None  #: when asking again may succeed; None when only news can help
@@ -58,14 +58,14 @@ class QueueStore:
             await write_gate(connection, gate, permits.gate)
             next_due = permits.retry_at if ids else await self._next_due(connection, now)
         taken = tuple(
-            (change.after, token)
+            (change, token)
             for change, (token, _) in zip(changes, tokens.values(), strict=True)
             if change is not None and change.events
         )
         return Claim(taken, permits.gate, now, next_due)
 
-    async def drop_overdue(self, queue_deadline: timedelta, decide: Decide, limit: int = 100) -> int:
-        """Fails jobs that waited in the queue past their deadline; returns how many were looked at."""
+    async def drop_overdue(self, queue_deadline: timedelta, decide: Decide, limit: int = 100) -> list[Change]:
+        """Fails up to `limit` jobs that waited in the queue past their deadline."""
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
             query = (
@@ -76,8 +76,8 @@ class QueueStore:
             )
             ids = (await connection.execute(query)).scalars().all()
             lives = await lock(connection, ids) if ids else {}
-            await apply_locked(connection, lives, [(i, QueueDeadlinePassed()) for i in ids], decide, now)
-        return len(ids)
+            changes = await apply_locked(connection, lives, [(i, QueueDeadlinePassed()) for i in ids], decide, now)
+        return [change for change in changes if change is not None]
 
     async def _due(self, connection: AsyncConnection, now: datetime, limit: int) -> Sequence[UUID]:
         j = t.jobs.c

@@ -1,0 +1,3 @@
+"""`gateway demo`."""
+def demo() -> None:
+    """x"""

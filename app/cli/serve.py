@@ -1,0 +1,39 @@
+"""`gateway serve`: the API, and the duties unless another process has them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Also send, check and settle jobs in this process.")
+    ] = True,
+) -> None:
+    """Serve the API. Settings come from the environment or .env.
+
+    Example: GATEWAY_UPSTREAM_API_KEY=sk-… GATEWAY_PUBLIC_BASE_URL=https://gateway.example.com gateway serve
+    """
+    from app import config, log
+    from app.cli.server import run_server
+    from app.main import create_app
+
+    settings = config.load()
+    log.configure(settings.log_format)
+    app = create_app(settings, with_duties=worker)
+    run_server(app, host=host, port=port, ready=lambda url: _say_ready(url, app.state.first_key))
+
+
+def _say_ready(url: str, first_key: str | None) -> None:
+    print(f"gateway: listening on {url} (docs at {url}/docs)", file=sys.stderr, flush=True)
+    if first_key is not None:
+        print(
+            f"gateway: made the first admin key; it is shown only once:\n\n    {first_key}\n",
+            file=sys.stderr,
+            flush=True,
+        )

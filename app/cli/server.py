@@ -1,0 +1,99 @@
+"""Runs an ASGI app under uvicorn, so that a stop is a clean end with exit code 0 and a failed start is explained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+#: Connections at once; uvicorn answers 503 beyond. It has no other defence against slow senders: see docs/operations.md.
+CONNECTIONS_MAX = 5000
+DRAIN_SECONDS = 25  #: how long a stop waits for open requests
+
+
+def run_server(app: FastAPI, *, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT, then drains and returns. `ready` is told the address once requests are taken.
+
+    Raises whatever the app's start raised.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)  # uvicorn raises what it caught again at its end; that must not kill us
+    listener = _listen(host, port)
+    keeper = _StartErrorKeeper(app)
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        server_header=False,
+        date_header=False,
+        lifespan="on",
+    )
+    server = _Server(config, lambda: ready(_address(listener)))
+    with contextlib.closing(listener):
+        server.run(sockets=[listener])
+    if keeper.error is not None:
+        raise keeper.error
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()
+
+
+class _StartErrorKeeper:
+    """uvicorn logs an error of the lifespan and goes on to exit; the command line wants to explain it instead."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.error: BaseException | None = None
+        lifespan = app.router.lifespan_context
+
+        @contextlib.asynccontextmanager
+        async def kept(scope: Any) -> AsyncIterator[Any]:
+            try:
+                async with lifespan(scope) as state:
+                    yield state
+            except (asyncio.CancelledError, GeneratorExit):
+                raise
+            except BaseException as error:
+                self.error = error
+                raise
+
+        app.router.lifespan_context = kept
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        from app.errors import SettingsError
+
+        listener.close()
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    return None

@@ -1,0 +1,220 @@
+"""Wires everything together. Imported by nothing but the command line and the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypedDict
+
+import httpx
+import structlog
+from fastapi import FastAPI
+
+from app import __version__, health, problems
+from app.access.callers import Access
+from app.callbacks.receive import Receiver
+from app.callbacks.router import router as callbacks_router
+from app.clock import Clock
+from app.config import Settings
+from app.dispatch.dispatch import Dispatcher
+from app.dispatch.router import router as dispatch_router
+from app.errors import SchemaError, SettingsError
+from app.jobs.accept import Intake
+from app.jobs.router import router as jobs_router
+from app.lifecycle import gate as gates
+from app.loops import Loop
+from app.reconcile.reconcile import Housekeeping, Reconciler
+from app.requests import RequestLog
+from app.settlement.settle import Settlement, Wakes
+from app.storage import schema
+from app.storage.database import Database, database_url
+from app.storage.due import DueStore
+from app.storage.gate_row import GateStore
+from app.storage.history import HistoryStore
+from app.storage.intake import IntakeStore
+from app.storage.keys import KeyStore
+from app.storage.lives import LifeStore
+from app.storage.process_lock import only_process
+from app.storage.queue import QueueStore
+from app.storage.receipts import ReceiptStore
+from app.upstream.client import Timeouts, UpstreamClient
+
+log = structlog.get_logger()
+
+POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
+HOUSEKEEPING_EVERY = 15.0  #: seconds
+STOP_GRACE = 20.0  #: seconds that a stop waits for what is in flight; below the usual 30 s of an orchestrator
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway: what the routes use."""
+
+    settings: Settings
+    database: Database
+    lives: LifeStore
+    history: HistoryStore
+    gate_store: GateStore
+    receipts: ReceiptStore
+    access: Access
+    settlement: Settlement
+    intake: Intake
+    receiver: Receiver
+    first_key: str | None  #: an admin key made just now, to be shown once
+
+
+class AppState(TypedDict):
+    gateway: Gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """What tests may put in the place of the world."""
+
+    clock: Clock | None = None
+    upstream_transport: httpx.AsyncBaseTransport | None = None
+    timeouts: Timeouts = Timeouts()
+
+
+def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = Seams()) -> FastAPI:
+    """The gateway as an ASGI app; it opens and closes with the app's lifespan.
+
+    Args:
+        with_duties: also dispatch, check and settle in this process; without, only the API is served.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[AppState]:
+        async with open_gateway(settings, with_duties=with_duties, seams=seams) as gateway:
+            app.state.first_key = gateway.first_key
+            gc.collect()
+            gc.freeze()  # what is here stays: collecting it over and over costs tail latency
+            yield {"gateway": gateway}
+
+    app = FastAPI(
+        title="Qwen-Image job gateway",
+        version=__version__,
+        summary="Accepts image jobs, forwards them to a paid asynchronous API, and always knows what became of them.",
+        lifespan=lifespan,
+        strict_content_type=False,
+    )
+    problems.install(app)
+    for router in (jobs_router, callbacks_router, dispatch_router, health.router):
+        app.include_router(router)
+    app.add_middleware(RequestLog)
+    return app
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = Seams()) -> AsyncIterator[Gateway]:
+    """Opens the database, prepares the first key, and runs the duties until the block ends.
+
+    Raises:
+        SettingsError: a setting that is needed is missing.
+        AlreadyRunningError: another process holds the SQLite database.
+        SchemaError: the schema must be upgraded first.
+        StorageUnavailableError: the database is out of reach.
+    """
+    upstream_key = _required_key(settings)
+    async with AsyncExitStack() as stack:
+        database = Database(database_url(settings.database_url), clock=seams.clock)
+        if database.is_sqlite:
+            database.path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_process(database.path))
+        stack.push_async_callback(database.dispose)
+        await _ready_schema(settings, database)
+        gateway = _assemble(settings, database, first_key=await _first_key(settings, database))
+        await gateway.gate_store.change(lambda gate, _now: gates.with_key(gate, _fingerprint(settings, upstream_key)))
+        if settings.public_base_url is None:
+            log.warning("GATEWAY_PUBLIC_BASE_URL is not set: the upstream cannot call back, results are polled for")
+        if with_duties:
+            client = UpstreamClient(
+                settings.upstream_base_url, upstream_key, timeouts=seams.timeouts, transport=seams.upstream_transport
+            )
+            stack.push_async_callback(client.aclose)
+            await stack.enter_async_context(_duties(gateway, client, seams.timeouts))
+        yield gateway
+        await gateway.intake.drained()
+        await gateway.receiver.drained()
+        await gateway.settlement.drained()
+
+
+@asynccontextmanager
+async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) -> AsyncIterator[None]:
+    database, settlement = gateway.database, gateway.settlement
+    queue = QueueStore(database)
+    dispatcher = Dispatcher(
+        queue,
+        settlement,
+        client,
+        public_base_url=gateway.settings.public_base_url,
+        submit_timeout=timeouts.submit,
+    )
+    reconciler = Reconciler(DueStore(database), gateway.gate_store, settlement, client)
+    housekeeping = Housekeeping(queue, gateway.history, settlement)
+    loops = [
+        Loop("dispatch", dispatcher.sweep, floor=POLL_FLOOR, wake=settlement.wakes.dispatch),
+        Loop("reconcile", reconciler.sweep, floor=POLL_FLOOR, wake=settlement.wakes.reconcile),
+        Loop("housekeeping", housekeeping.sweep, floor=HOUSEKEEPING_EVERY),
+    ]
+    tasks = [asyncio.create_task(loop.run(), name=loop.name) for loop in loops]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+        await asyncio.gather(dispatcher.stop(STOP_GRACE), reconciler.stop(STOP_GRACE))
+        await asyncio.gather(*tasks)
+        # A sweep that was under way may have claimed after the first call; what it claimed is given back, unsent.
+        await asyncio.gather(dispatcher.stop(STOP_GRACE), reconciler.stop(STOP_GRACE))
+
+
+def _assemble(settings: Settings, database: Database, *, first_key: str | None) -> Gateway:
+    lives, gate_store = LifeStore(database), GateStore(database)
+    settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes())
+    receipts = ReceiptStore(database)
+    return Gateway(
+        settings=settings,
+        database=database,
+        lives=lives,
+        history=HistoryStore(database),
+        gate_store=gate_store,
+        receipts=receipts,
+        access=Access(KeyStore(database)),
+        settlement=settlement,
+        intake=Intake(IntakeStore(database), settlement.wakes.dispatch),
+        receiver=Receiver(receipts, settlement),
+        first_key=first_key,
+    )
+
+
+async def _ready_schema(settings: Settings, database: Database) -> None:
+    auto = database.is_sqlite if settings.auto_migrate is None else settings.auto_migrate
+    if auto:
+        await schema.upgrade(database)
+    elif not await schema.is_current(database):
+        found = await schema.current(database)
+        raise SchemaError(f"the schema is at {found}, this version needs {schema.newest()}: run gateway db upgrade")
+
+
+async def _first_key(settings: Settings, database: Database) -> str | None:
+    access = Access(KeyStore(database))
+    if settings.bootstrap_admin_key is not None:
+        await access.ensure_admin_key(settings.bootstrap_admin_key.get_secret_value())
+        return None
+    return await access.first_admin_key() if database.is_sqlite else None
+
+
+def _required_key(settings: Settings) -> str:
+    if settings.upstream_api_key is None:
+        raise SettingsError("GATEWAY_UPSTREAM_API_KEY is required: the key of the upstream account")
+    return settings.upstream_api_key.get_secret_value()
+
+
+def _fingerprint(settings: Settings, upstream_key: str) -> str:
+    """Tells a changed key or address from the one that the gate learned with; says nothing about the key."""
+    return hashlib.sha256(f"{settings.upstream_base_url} {upstream_key}".encode()).hexdigest()[:16]
