@@ -86,9 +86,7 @@ class Settings(BaseSettings):
     poll_max: Duration = Field(timedelta(seconds=60), description="Longest interval between two checks of a task.")
     queue_deadline: Duration = Field(timedelta(hours=24), description="From accept to the first send, then `failed`.")
     submit_attempts: int = Field(10, ge=1, le=1000, description="Sends of one job, each but the last proven not accepted.")
-    unconfirmed_wait: Duration = Field(
-        timedelta(minutes=15), description="How long an unconfirmed job waits for its callback."
-    )
+    unconfirmed_wait: Duration = Field(timedelta(minutes=15), description="How long an unconfirmed job waits for its callback.")
     job_deadline: Duration = Field(
         timedelta(minutes=30), description="From the send: then one last check, which must be answered."
     )

@@ -1,10 +1,10 @@
 """Errors that cross a border inside the gateway. The docstring is the message.
 
-    GatewayError
-    ├── StorageUnavailableError     try again soon; nothing was lost
-    ├── AlreadyRunningError         another process holds the SQLite database
-    ├── SettingsError               a setting is bad or missing
-    └── SchemaError                 the database's schema is not the one this version needs
+GatewayError
+├── StorageUnavailableError     try again soon; nothing was lost
+├── AlreadyRunningError         another process holds the SQLite database
+├── SettingsError               a setting is bad or missing
+└── SchemaError                 the database's schema is not the one this version needs
 """
 
 from __future__ import annotations

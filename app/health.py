@@ -22,7 +22,9 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="Can it do its work?", responses={503: {"description": "The database or its schema is not ready."}})
+@router.get(
+    "/readyz", summary="Can it do its work?", responses={503: {"description": "The database or its schema is not ready."}}
+)
 async def readyz(request: Request) -> JSONResponse:
     """200 when jobs can be accepted. A shut gate or a missing public address only degrades: jobs are accepted and wait."""
     checks = await _checks(request.state.gateway)

@@ -7,7 +7,7 @@ import gc
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 import httpx
@@ -26,6 +26,7 @@ from app.errors import SchemaError, SettingsError
 from app.jobs.accept import Intake
 from app.jobs.router import router as jobs_router
 from app.lifecycle import gate as gates
+from app.lifecycle.news import LeaseExpired
 from app.loops import Loop
 from app.reconcile.reconcile import Housekeeping, Reconciler
 from app.requests import RequestLog
@@ -77,7 +78,7 @@ class Seams:
 
     clock: Clock | None = None
     upstream_transport: httpx.AsyncBaseTransport | None = None
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
 
 def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = Seams()) -> FastAPI:
@@ -136,6 +137,7 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
                 settings.upstream_base_url, upstream_key, timeouts=seams.timeouts, transport=seams.upstream_transport
             )
             stack.push_async_callback(client.aclose)
+            await _end_old_leases(gateway)
             await stack.enter_async_context(_duties(gateway, client, seams.timeouts))
         yield gateway
         await gateway.intake.drained()
@@ -171,6 +173,13 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
         await asyncio.gather(*tasks)
         # A sweep that was under way may have claimed after the first call; what it claimed is given back, unsent.
         await asyncio.gather(dispatcher.stop(STOP_GRACE), reconciler.stop(STOP_GRACE))
+
+
+async def _end_old_leases(gateway: Gateway) -> None:
+    """On SQLite this process is alone: whoever held a lease is gone, and nobody need wait for it to run out."""
+    if gateway.database.is_sqlite:
+        for job_id, number in await DueStore(gateway.database).leased():
+            await gateway.settlement.record(job_id, LeaseExpired(number))
 
 
 def _assemble(settings: Settings, database: Database, *, first_key: str | None) -> Gateway:

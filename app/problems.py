@@ -40,7 +40,7 @@ class ProblemBody(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-class Problem(Exception):  # noqa: N818 - named by the standard
+class Problem(Exception):
     """An error with everything that its answer needs."""
 
     def __init__(
@@ -116,7 +116,7 @@ def field_problem(error: Mapping[str, Any]) -> FieldProblem:
 
 
 def _printable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode().translate({c: None for c in range(32)})
+    return text.encode("utf-8", "replace").decode().translate(dict.fromkeys(range(32)))
 
 
 _DETAILS = {404: "There is nothing here.", 405: "This address does not take that method."}
@@ -132,6 +132,4 @@ def _answer(request: Request, problem: Problem) -> Response:
         request_id=getattr(request.state, "request_id", ""),
         errors=list(problem.errors) or None,
     )
-    return JSONResponse(
-        body.model_dump(exclude_none=True), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
-    )
+    return JSONResponse(body.model_dump(exclude_none=True), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)

@@ -62,8 +62,12 @@ class Access:
         """Makes this key an admin key, unless it exists; returns whether it was new."""
         digest = hash_key(api_key)
         return await self._keys.insert_if_absent(
-            key_id=f"bootstrap-{digest.hex()[:8]}", tenant=ADMIN_TENANT, name="bootstrap", secret_hash=digest, scopes=(Scope.ADMIN,)
-        )  # fmt: skip
+            key_id=f"bootstrap-{digest.hex()[:8]}",
+            tenant=ADMIN_TENANT,
+            name="bootstrap",
+            secret_hash=digest,
+            scopes=(Scope.ADMIN,),
+        )
 
     async def first_admin_key(self) -> str | None:
         """A new admin key when there is none at all, to be shown once; otherwise None."""

@@ -57,4 +57,4 @@ def _sample(body: bytes) -> str:
 
 
 def _readable(text: str) -> str:
-    return text.translate({code: "\ufffd" for code in (*range(9), 11, 12, *range(14, 32))})
+    return text.translate(dict.fromkeys((*range(9), 11, 12, *range(14, 32)), "�"))

@@ -18,12 +18,13 @@ router = APIRouter(tags=["upstream"])
     "/callbacks/{token}",
     status_code=204,
     summary="Receive a callback of the upstream",
-    responses={
-        status: {"model": ProblemBody, "content": {"application/problem+json": {}}} for status in (404, 408, 413, 503)
-    },
+    responses={status: {"model": ProblemBody, "content": {"application/problem+json": {}}} for status in (404, 408, 413, 503)},
 )
 async def receive_callback(request: Request, token: str) -> Response:
-    """Any content type, any body: it is written down, and causes a check. Unknown, malformed and old tokens get the same 404."""
+    """Any content type, any body: it is written down, and causes a check.
+
+    Unknown, malformed and old tokens get one and the same 404.
+    """
     body = await read_body(request, limit=BODY_MAX, seconds=BODY_SECONDS)
     outcome = await request.state.gateway.receiver.receive(token, request.headers.get("content-type"), body)
     if outcome is CallbackOutcome.UNKNOWN:

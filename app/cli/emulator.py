@@ -19,9 +19,7 @@ def emulator(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 9100,
     key: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KEY[=CREDITS]", help="An API key and its credits; repeatable; without one: sk-emulator=100000."
-        ),
+        typer.Option(metavar="KEY[=CREDITS]", help="An API key and its credits; repeatable; without one: sk-emulator=100000."),
     ] = None,
     run_seconds: Annotated[str, typer.Option(metavar="MIN-MAX", help="How long tasks run, e.g. 1-3 or 0.5.")] = "1-3",
     fault: Annotated[

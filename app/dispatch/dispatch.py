@@ -95,7 +95,7 @@ class Dispatcher:
         answer: SubmitAnswer
         try:
             answer = await self._client.submit(job.request, callback_url)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong in us, it may have been sent
+        except Exception as error:
             log.error("the client failed", job_id=str(job.job_id), exc_info=error)
             answer = Unproven(f"the client failed: {type(error).__name__}")
         await self._settlement.record_surely(job.job_id, Answered(number, answer))

@@ -185,9 +185,7 @@ class World:
             self._traffic.note_fault(name)
         return faults
 
-    def _accept(
-        self, key: str, request: GenerationRequest, faults: dict[str, FaultValue], base_url: str, now: float
-    ) -> Task:
+    def _accept(self, key: str, request: GenerationRequest, faults: dict[str, FaultValue], base_url: str, now: float) -> Task:
         task_id = self._new_task_id()
         task = Task(
             task_id=task_id,

@@ -1,8 +1,8 @@
 """The gate before the upstream: permits, pauses and the breaker, as one value shared by all replicas. Pure.
 
-Two doors. *Submits* are shut by an operator, by an empty account (402), a forbidden one (403), a throttling upstream (429) or a row
-of failures (the breaker). *Checks* are shut by a bad key (401), or when the upstream suddenly knows none of our tasks; both shut the
-submits as well, and stop the clocks of the deadlines that promise a check first.
+Two doors. *Submits* are shut by an operator, by an empty account (402), a forbidden one (403), a throttling upstream (429) or
+a row of failures (the breaker). *Checks* are shut by a bad key (401), or when the upstream suddenly knows none of our tasks;
+both shut the submits as well, and stop the clocks of the deadlines that promise a check first.
 """
 
 from __future__ import annotations
@@ -230,9 +230,7 @@ def _shut_for(gate: Gate, reason: Shut, refused: Refused, now: datetime, policy:
         until = now + refused.retry_after if refused.retry_after else gate.shut_until
         return replace(gate, shut_until=max(until, gate.shut_until))
     account = reason in (Shut.NO_CREDITS, Shut.FORBIDDEN)
-    least, most = (
-        (policy.account_pause_min, policy.account_pause_max) if account else (policy.pause_min, policy.pause_max)
-    )
+    least, most = (policy.account_pause_min, policy.account_pause_max) if account else (policy.pause_min, policy.pause_max)
     wait: timedelta = refused.retry_after or min(least * 2 ** min(gate.shut_times, 16), most)
     return replace(
         gate, shut=reason, shut_at=gate.shut_at or now, shut_until=now + wait, shut_detail=refused.detail,

@@ -65,7 +65,7 @@ class Change:
     events: tuple[Event, ...] = ()
 
 
-def decide(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+def decide(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:  # noqa: C901 - one line a kind of news
     """What this news changes in this life, now. Total: every news has a result in every state."""
     draft = _Draft(life, now, policy)
     match news:

@@ -43,9 +43,7 @@ class Wakes:
 class Settlement:
     """Applies news to jobs and to the gate. `policy` may be replaced while it runs, as callbacks prove good or bad."""
 
-    def __init__(
-        self, lives: LifeStore, gate_store: GateStore, policy: Policy, gate_policy: GatePolicy, wakes: Wakes
-    ) -> None:
+    def __init__(self, lives: LifeStore, gate_store: GateStore, policy: Policy, gate_policy: GatePolicy, wakes: Wakes) -> None:
         self.policy, self.gate_policy, self.wakes = policy, gate_policy, wakes
         self._lives, self._gate_store = lives, gate_store
         self._gate = Gate(misses=1)  # as if troubled, until the row has been seen
@@ -104,9 +102,7 @@ class Settlement:
         told = seen.found_at is not None and now - seen.found_at < _FOUND_EVERY
         if not isinstance(reading, NotFound | NoAnswer) and told and not seen.misses and seen.checks_possible:
             return
-        await self._change_gate(
-            lambda gate, at: gates.after_check(gate, reading, young=young, now=at, policy=self.gate_policy)
-        )
+        await self._change_gate(lambda gate, at: gates.after_check(gate, reading, young=young, now=at, policy=self.gate_policy))
 
     async def report_key_probe(self, reading: Reading) -> None:
         await self._change_gate(lambda gate, _now: gates.after_key_probe(gate, reading))

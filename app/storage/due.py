@@ -70,6 +70,12 @@ class DueStore:
         )
         return DueClaim(taken, gate, now, retry_at)
 
+    async def leased(self) -> list[tuple[UUID, int]]:
+        """Submissions whose sender has not reported yet."""
+        async with self.database.reading() as connection:
+            rows = await connection.execute(select(_S.job_id, _S.number).where(_DUE, _S.lease_until.is_not(None)))
+            return [(row.job_id, row.number) for row in rows]
+
     async def _lease(
         self, connection: AsyncConnection, keys: list[tuple[UUID, int]], now: datetime, lease: timedelta
     ) -> None:

@@ -1,0 +1,54 @@
+# One command for everything. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-input
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check fix lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+demo: $(VENV)/.runtime ## Run a dozen jobs through the gateway and the built-in emulator (ARGS="--serve" keeps it up)
+	@$(BIN)/gateway demo $(ARGS)
+
+serve: $(VENV)/.runtime ## Serve the API with the settings of the environment or .env (ARGS="--port 8000")
+	@$(BIN)/gateway serve $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback")
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev ## Format, lint, strict types, layering, then all tests (migrations against models among them)
+	@$(BIN)/ruff format --check --quiet . || { echo "format: run make fix"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache
+	@$(MAKE) --no-print-directory test
+
+fix: $(VENV)/.dev ## Format, and mend what the linter can mend: the only target that changes files
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+lock: ## Pin the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --group build --universal --generate-hashes --python-version 3.11 \
+	  --no-header --no-annotate --quiet --upgrade --output-file requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
+	  --no-header --no-annotate --quiet --upgrade --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove the virtual environment, caches and the demo's data
+	rm -rf $(VENV) data .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The package itself is installed in place, by the build backend that the lock pins.
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

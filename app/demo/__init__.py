@@ -1,0 +1,1 @@
+"""The main job, shown: real processes on loopback, real HTTP, real pictures, and the books compared at the end."""
