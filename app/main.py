@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -31,6 +31,7 @@ from app.loops import Loop
 from app.reconcile.reconcile import Housekeeping, Reconciler
 from app.requests import RequestLog
 from app.settlement.settle import Settlement, Wakes
+from app.settlement.watchers import Watchers
 from app.storage import schema
 from app.storage.database import Database, database_url
 from app.storage.due import DueStore
@@ -63,6 +64,7 @@ class Gateway:
     receipts: ReceiptStore
     access: Access
     settlement: Settlement
+    watchers: Watchers
     intake: Intake
     receiver: Receiver
     first_key: str | None  #: an admin key made just now, to be shown once
@@ -91,7 +93,7 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[AppState]:
         async with open_gateway(settings, with_duties=with_duties, seams=seams) as gateway:
-            app.state.first_key = gateway.first_key
+            app.state.first_key, app.state.let_go = gateway.first_key, gateway.watchers.stop
             gc.collect()
             gc.freeze()  # what is here stays: collecting it over and over costs tail latency
             yield {"gateway": gateway}
@@ -139,6 +141,7 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
             stack.push_async_callback(client.aclose)
             await _end_old_leases(gateway)
             await stack.enter_async_context(_duties(gateway, client, seams.timeouts))
+        await stack.enter_async_context(_looping([Loop("watch", gateway.watchers.sweep, floor=POLL_FLOOR)]))
         yield gateway
         await gateway.intake.drained()
         await gateway.receiver.drained()
@@ -163,16 +166,23 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
         Loop("reconcile", reconciler.sweep, floor=POLL_FLOOR, wake=settlement.wakes.reconcile),
         Loop("housekeeping", housekeeping.sweep, floor=HOUSEKEEPING_EVERY),
     ]
+    try:
+        async with _looping(loops):
+            yield
+    finally:
+        await asyncio.gather(dispatcher.stop(STOP_GRACE), reconciler.stop(STOP_GRACE))
+
+
+@asynccontextmanager
+async def _looping(loops: Sequence[Loop]) -> AsyncIterator[None]:
+    """Runs the loops until the block ends; a sweep that is under way then is let end."""
     tasks = [asyncio.create_task(loop.run(), name=loop.name) for loop in loops]
     try:
         yield
     finally:
         for loop in loops:
             loop.stop()
-        await asyncio.gather(dispatcher.stop(STOP_GRACE), reconciler.stop(STOP_GRACE))
         await asyncio.gather(*tasks)
-        # A sweep that was under way may have claimed after the first call; what it claimed is given back, unsent.
-        await asyncio.gather(dispatcher.stop(STOP_GRACE), reconciler.stop(STOP_GRACE))
 
 
 async def _end_old_leases(gateway: Gateway) -> None:
@@ -184,7 +194,8 @@ async def _end_old_leases(gateway: Gateway) -> None:
 
 def _assemble(settings: Settings, database: Database, *, first_key: str | None) -> Gateway:
     lives, gate_store = LifeStore(database), GateStore(database)
-    settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes())
+    watchers = Watchers(lives)
+    settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers)
     receipts = ReceiptStore(database)
     return Gateway(
         settings=settings,
@@ -195,6 +206,7 @@ def _assemble(settings: Settings, database: Database, *, first_key: str | None) 
         receipts=receipts,
         access=Access(KeyStore(database)),
         settlement=settlement,
+        watchers=watchers,
         intake=Intake(IntakeStore(database), settlement.wakes.dispatch),
         receiver=Receiver(receipts, settlement),
         first_key=first_key,

@@ -36,7 +36,7 @@ def run_server(app: FastAPI, *, host: str, port: int, ready: Callable[[str], Non
         date_header=False,
         lifespan="on",
     )
-    server = _Server(config, lambda: ready(_address(listener)))
+    server = _Server(config, lambda: ready(_address(listener)), lambda: app.state.let_go())  # noqa: PLW0108 - set by the start
     with contextlib.closing(listener):
         server.run(sockets=[listener])
     if keeper.error is not None:
@@ -44,14 +44,18 @@ def run_server(app: FastAPI, *, host: str, port: int, ready: Callable[[str], Non
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
         super().__init__(config)
-        self._on_ready = on_ready
+        self._on_ready, self._on_stop = on_ready, on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()  # those who wait for a job get it as it is; the drain must not wait for them
+        await super().shutdown(sockets=sockets)
 
 
 class _StartErrorKeeper:

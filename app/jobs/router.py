@@ -23,8 +23,12 @@ from app.requests import read_body
 
 BODY_MAX = 256 * 1024  #: bytes; the largest valid body is well under this
 BODY_SECONDS = 10.0
+WAIT_MAX = 60  #: seconds
+_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?:$|[,;\s])', re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _PROBLEM: dict[str, Any] = {"model": ProblemBody, "content": {"application/problem+json": {}}}
+
+Prefer = Annotated[str | None, Header(description="`wait=N`: answer when the job is settled, or after N seconds (at most 60).")]
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses={401: _PROBLEM, 403: _PROBLEM, 503: _PROBLEM})
 
@@ -60,13 +64,15 @@ async def accept_job(
         str | None,
         Header(description="Makes the request safe to repeat: the same key and body yield the first job, for 0 credits."),
     ] = None,
+    prefer: Prefer = None,
 ) -> Response:
     """The job is on disk when this answers. Poll `links.self`, or read `links.events`."""
     caller.require(Scope.JOBS_WRITE)
     body = await _read_job_request(request)
     inserted = await request.state.gateway.intake.accept(body, caller, _read_idempotency_key(idempotency_key))
-    view = schemas.job_view(inserted.life, _base_url(request))
-    headers = {"Location": view.links.self}
+    life, headers = await _waited(request, inserted.life, prefer)
+    view = schemas.job_view(life, _base_url(request))
+    headers["Location"] = view.links.self
     if inserted.created:
         return _json(view, 202, headers)
     return _json(view, 200, {**headers, "Idempotent-Replayed": "true"})
@@ -93,10 +99,13 @@ async def list_jobs(request: Request, caller: CurrentCaller, filters: Annotated[
 
 
 @router.get("/{job_id}", response_model=JobView, summary="Show a job", responses={404: _PROBLEM})
-async def show_job(request: Request, caller: CurrentCaller, job_id: str) -> Response:
-    """The job as it is now, from our own records: this never causes a request upstream."""
-    life = await _own_life(request, caller, job_id, Scope.JOBS_READ)
-    return _json(schemas.job_view(life, _base_url(request)))
+async def show_job(request: Request, caller: CurrentCaller, job_id: str, prefer: Prefer = None) -> Response:
+    """The job as it is now, from our own records: this never causes a request upstream.
+
+    With `Prefer: wait=N` the answer comes when the job is settled, or after N seconds with the job as it is then.
+    """
+    life, headers = await _waited(request, await _own_life(request, caller, job_id, Scope.JOBS_READ), prefer)
+    return _json(schemas.job_view(life, _base_url(request)), headers=headers)
 
 
 @router.get("/{job_id}/events", response_model=EventList, summary="A job's timeline", responses={404: _PROBLEM})
@@ -136,6 +145,17 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Re
         raise Problem(409, "already_settled", f"The job is {change.after.job.state}; it can no longer be canceled.")
     view = schemas.canceled_view(change.after, _base_url(request))
     return _json(view, 200 if change.after.job.is_settled else 202)
+
+
+async def _waited(request: Request, life: Life, prefer: str | None) -> tuple[Life, dict[str, str]]:
+    """The job after the wait that the caller prefers (RFC 7240), if any, and the headers that say so."""
+    wanted = _WAIT.search(prefer or "")
+    if wanted is None:
+        return life, {"Vary": "Prefer"}
+    seconds = min(int(wanted[1]), WAIT_MAX)
+    if seconds and not life.job.is_settled:
+        life = await request.state.gateway.watchers.until_settled(life.job.job_id, seconds) or life
+    return life, {"Vary": "Prefer", "Preference-Applied": f"wait={seconds}"}
 
 
 async def _own_life(request: Request, caller: Caller, job_id: str, scope: Scope) -> Life:

@@ -21,6 +21,7 @@ from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.lifecycle.transitions import Change, Effect, decide
 from app.loops import Wake
+from app.settlement.watchers import Watchers
 from app.storage.gate_row import GateStore
 from app.storage.grouped import GroupedWriter
 from app.storage.lives import LifeStore
@@ -43,9 +44,18 @@ class Wakes:
 class Settlement:
     """Applies news to jobs and to the gate. `policy` may be replaced while it runs, as callbacks prove good or bad."""
 
-    def __init__(self, lives: LifeStore, gate_store: GateStore, policy: Policy, gate_policy: GatePolicy, wakes: Wakes) -> None:
+    def __init__(
+        self,
+        lives: LifeStore,
+        gate_store: GateStore,
+        policy: Policy,
+        gate_policy: GatePolicy,
+        wakes: Wakes,
+        watchers: Watchers | None = None,
+    ) -> None:
         self.policy, self.gate_policy, self.wakes = policy, gate_policy, wakes
         self._lives, self._gate_store = lives, gate_store
+        self._watchers = watchers or Watchers(lives)
         self._gate = Gate(misses=1)  # as if troubled, until the row has been seen
         self._writer: GroupedWriter[tuple[UUID, News], Change | None] = GroupedWriter(self._write)
 
@@ -75,6 +85,8 @@ class Settlement:
             job = change.after.job
             for event in change.events:
                 log.info(event.type, job_id=str(job.job_id), tenant=job.tenant, state=job.state.value, **event.data)
+            if job.is_settled:
+                self._watchers.ring(job.job_id)
             if _makes_room(change) or job.state is JobState.QUEUED:
                 self.wakes.dispatch.ring()
             if _wants_a_look(change):

@@ -1,7 +1,8 @@
 """Lives in the database: load under lock, write under guard. All writing to jobs, submissions and events goes through here.
 
-Whoever changes a job holds its row first, in the order of the ids, reads all that the decision looks at, decides, and writes what
-changed with what must still be true in the WHERE. So a decision never looks at a stale life, and two writers never deadlock.
+Whoever changes a job holds its row first, in the order of the ids, reads all that the decision looks at, decides, and writes
+what changed with what must still be true in the WHERE. So a decision never looks at a stale life, and two writers never
+deadlock.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ class LifeStore:
     async def find(self, job_id: UUID) -> Life | None:
         async with self.database.reading() as connection:
             return (await load(connection, [job_id])).get(job_id)
+
+    async def settled_among(self, job_ids: Sequence[UUID]) -> list[UUID]:
+        """Those of these jobs that are settled."""
+        j = t.jobs.c
+        query = select(j.job_id).where(j.job_id.in_(job_ids), j.finished_at.is_not(None))
+        async with self.database.reading() as connection:
+            return list((await connection.execute(query)).scalars())
 
 
 async def apply_locked(
