@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -94,8 +93,6 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
     async def lifespan(app: FastAPI) -> AsyncIterator[AppState]:
         async with open_gateway(settings, with_duties=with_duties, seams=seams) as gateway:
             app.state.first_key, app.state.let_go = gateway.first_key, gateway.watchers.stop
-            gc.collect()
-            gc.freeze()  # what is here stays: collecting it over and over costs tail latency
             yield {"gateway": gateway}
 
     app = FastAPI(

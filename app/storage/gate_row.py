@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, literal_column, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.gate import Gate, Shut
-from app.lifecycle.states import Outcome
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.types import Duration
@@ -63,9 +62,13 @@ async def write_gate(connection: AsyncConnection, before: Gate, after: Gate) -> 
 async def _excuse(connection: AsyncConnection, since: datetime, now: datetime) -> None:
     """Only what was sent before the checks were shut has lost time; nothing is sent while they are."""
     s = t.submissions.c
+    wronged = (s.outcome == literal_column("'open'")) & (s.sent_at <= since)
+    # Held in the order in which `lives.lock` holds them, whatever order the UPDATE would take: else the two may deadlock.
+    held = select(s.job_id).where(wronged).order_by(s.job_id, s.number).with_for_update().subquery()
+    await connection.execute(select(func.count()).select_from(held))
     await connection.execute(
         update(t.submissions)
-        .where(s.outcome == Outcome.OPEN.value, s.sent_at <= since)
+        .where(wronged)
         .values(excused=s.excused + bindparam("shut_for", now - since, Duration))
     )
 

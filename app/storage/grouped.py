@@ -40,7 +40,8 @@ class GroupedWriter(Generic[Item, Result]):
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._running) < self._flushers:
+        # A flusher that is done takes nothing more, though its callback may not have discarded it yet.
+        if sum(not task.done() for task in self._running) < self._flushers:
             task = asyncio.create_task(self._flush())
             self._running.add(task)
             task.add_done_callback(self._running.discard)

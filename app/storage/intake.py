@@ -40,7 +40,9 @@ class IntakeStore:
             now = await self.database.now(connection)
             jobs = [_at(job, now) for job in jobs]
             statement = insert_for(t.jobs).on_conflict_do_nothing().returning(t.jobs.c.job_id)
-            created = set((await connection.execute(statement, [job_row(job) for job in jobs])).scalars())
+            # In the order of the keys: two groups that hold the same ones would otherwise wait for each other.
+            rows = [job_row(job) for job in sorted(jobs, key=lambda job: (job.tenant, job.idempotency_key or ""))]
+            created = set((await connection.execute(statement, rows)).scalars())
             await write_events(connection, [(j.job_id, Event("accepted")) for j in jobs if j.job_id in created], now)
             existing = await self._existing(connection, [job for job in jobs if job.job_id not in created])
         return [

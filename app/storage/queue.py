@@ -21,6 +21,11 @@ from app.storage.lives import Decide, apply_locked, lock
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
 _QUEUED = t.jobs.c.state == literal_column("'queued'")
 _OPEN = t.submissions.c.outcome == literal_column("'open'")
+_HAS_CANDIDATE = (
+    select(literal_column("1"))
+    .where(t.submissions.c.job_id == t.jobs.c.job_id, t.submissions.c.candidates != literal_column("'[]'"))
+    .exists()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,15 @@ class QueueStore:
         return Claim(taken, permits.gate, now, next_due)
 
     async def drop_overdue(self, queue_deadline: timedelta, decide: Decide, limit: int = 100) -> list[Change]:
-        """Fails up to `limit` jobs that waited in the queue past their deadline."""
+        """Fails up to `limit` jobs that waited in the queue past their deadline.
+
+        Not those for which a callback named a task: its check decides, and meanwhile they must not fill the sweep.
+        """
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
             query = (
                 select(t.jobs.c.job_id)
-                .where(_QUEUED, t.jobs.c.created_at <= now - queue_deadline)
+                .where(_QUEUED, t.jobs.c.created_at <= now - queue_deadline, ~_HAS_CANDIDATE)
                 .order_by(t.jobs.c.created_at)
                 .limit(limit)
             )
