@@ -16,6 +16,8 @@ from app.problems import Problem
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_DISCARD_MAX = 16 * 1024 * 1024  #: bytes
+_DISCARD_SECONDS = 2.0
 _UNLOGGED = {"/healthz", "/readyz"}
 
 
@@ -63,6 +65,7 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
+        await _discard(request)
         raise _too_large(limit)
     body = bytearray()
     try:
@@ -70,6 +73,7 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
+                    await _discard(request)
                     raise _too_large(limit)
     except TimeoutError:
         raise Problem(
@@ -78,6 +82,19 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
     except ClientDisconnect:
         raise Problem(400, "client_disconnected", "The connection ended before the body did.") from None
     return bytes(body)
+
+
+async def _discard(request: Request) -> None:
+    """Lets a sender finish, within bounds: it reads our answer only then, and a connection closed before would lose it."""
+    left = _DISCARD_MAX
+    try:
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return
 
 
 def _too_large(limit: int) -> Problem:

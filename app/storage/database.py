@@ -186,7 +186,7 @@ def _is_passing(error: BaseException) -> bool:
             return True
         origin = error.orig
         if isinstance(origin, psycopg.Error):
-            return isinstance(error, OperationalError) or (origin.sqlstate or "08").startswith(_PASSING)
+            return isinstance(error, OperationalError) or (origin.sqlstate or "").startswith(_PASSING)
         return isinstance(origin, sqlite3.OperationalError)
     return isinstance(error, PoolTimeoutError | ConnectionError | psycopg.OperationalError | asyncio.TimeoutError)
 

@@ -67,9 +67,7 @@ async def _excuse(connection: AsyncConnection, since: datetime, now: datetime) -
     held = select(s.job_id).where(wronged).order_by(s.job_id, s.number).with_for_update().subquery()
     await connection.execute(select(func.count()).select_from(held))
     await connection.execute(
-        update(t.submissions)
-        .where(wronged)
-        .values(excused=s.excused + bindparam("shut_for", now - since, Duration))
+        update(t.submissions).where(wronged).values(excused=s.excused + bindparam("shut_for", now - since, Duration))
     )
 
 

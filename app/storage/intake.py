@@ -61,9 +61,7 @@ class IntakeStore:
             return {}
         return await self._lookup(connection, [(job.tenant, job.idempotency_key or "") for job in jobs])
 
-    async def _lookup(
-        self, connection: AsyncConnection, keys: Sequence[tuple[str, str]]
-    ) -> dict[tuple[str, str], Life]:
+    async def _lookup(self, connection: AsyncConnection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Life]:
         j = t.jobs.c
         query = select(t.jobs).where(tuple_(j.tenant, j.idempotency_key).in_(keys), j.idempotency_key.is_not(None))
         lives = await lives_of(connection, (await connection.execute(query)).all())

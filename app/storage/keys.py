@@ -34,9 +34,7 @@ class KeyStore:
         insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
-            await connection.execute(
-                insert_for(t.tenants).on_conflict_do_nothing(), [{"name": tenant, "created_at": now}]
-            )
+            await connection.execute(insert_for(t.tenants).on_conflict_do_nothing(), [{"name": tenant, "created_at": now}])
             row = {"key_id": key_id, "tenant": tenant, "name": name, "secret_hash": secret_hash,
                    "scopes": list(scopes), "created_at": now, "revoked_at": None}  # fmt: skip
             added = insert_for(t.api_keys).on_conflict_do_nothing().returning(t.api_keys.c.key_id)
