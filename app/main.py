@@ -42,6 +42,7 @@ from app.storage.lives import LifeStore
 from app.storage.process_lock import only_process
 from app.storage.queue import QueueStore
 from app.storage.receipts import ReceiptStore
+from app.storage.wakeups import Wakeups
 from app.upstream.client import Timeouts, UpstreamClient
 
 log = structlog.get_logger()
@@ -138,7 +139,11 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
             stack.push_async_callback(client.aclose)
             await _end_old_leases(gateway)
             await stack.enter_async_context(_duties(gateway, client, seams.timeouts))
-        await stack.enter_async_context(_looping([Loop("watch", gateway.watchers.sweep, floor=POLL_FLOOR)]))
+        await stack.enter_async_context(_looping([_watching(gateway)]))
+        if not database.is_sqlite:
+            wakeups = Wakeups(database, gateway.settlement.wakes.heard)
+            gateway.settlement.wakes.tell_others = wakeups.send
+            await stack.enter_async_context(wakeups.running())
         yield gateway
         await gateway.intake.drained()
         await gateway.receiver.drained()
@@ -168,6 +173,10 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
             yield
     finally:
         await asyncio.gather(dispatcher.stop(STOP_GRACE), reconciler.stop(STOP_GRACE))
+
+
+def _watching(gateway: Gateway) -> Loop:
+    return Loop("watch", gateway.watchers.sweep, floor=POLL_FLOOR, wake=gateway.settlement.wakes.watch)
 
 
 @asynccontextmanager
@@ -204,7 +213,7 @@ def _assemble(settings: Settings, database: Database, *, first_key: str | None) 
         access=Access(KeyStore(database)),
         settlement=settlement,
         watchers=watchers,
-        intake=Intake(IntakeStore(database), settlement.wakes.dispatch),
+        intake=Intake(IntakeStore(database), settlement.wakes),
         receiver=Receiver(receipts, settlement),
         first_key=first_key,
     )

@@ -48,7 +48,7 @@ class Receiver:
     async def _write(self, receipts: Sequence[Receipt]) -> Sequence[tuple[CallbackOutcome, UUID | None]]:
         results = await self._store.receive(receipts, self._settlement.decide, self._settlement.policy.hard_deadline)
         if any(outcome in (CallbackOutcome.POKED, CallbackOutcome.CANDIDATE) for outcome, _ in results):
-            self._settlement.wakes.reconcile.ring()
+            self._settlement.wakes.ring("reconcile")
         return results
 
 

@@ -95,6 +95,8 @@ class Dispatcher:
         answer: SubmitAnswer
         try:
             answer = await self._client.submit(job.request, callback_url)
+        except asyncio.CancelledError:  # by `stop`: its grace is over, and this is what is known
+            answer = Unproven("the gateway stopped before the answer came")
         except Exception as error:
             log.error("the client failed", job_id=str(job.job_id), exc_info=error)
             answer = Unproven(f"the client failed: {type(error).__name__}")

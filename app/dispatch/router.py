@@ -52,8 +52,8 @@ async def resume_dispatch(request: Request, caller: CurrentCaller) -> DispatchVi
     caller.require(Scope.ADMIN)
     _, after = await request.state.gateway.gate_store.change(lambda gate, _now: gates.resume(gate))
     request.state.gateway.settlement.saw_gate(after)
-    request.state.gateway.settlement.wakes.dispatch.ring()
-    request.state.gateway.settlement.wakes.reconcile.ring()
+    request.state.gateway.settlement.wakes.ring("dispatch")
+    request.state.gateway.settlement.wakes.ring("reconcile")
     return dispatch_view(after)
 
 

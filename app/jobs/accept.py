@@ -14,8 +14,8 @@ from app.clock import system_clock
 from app.jobs.schemas import PRIORITIES, JobRequest
 from app.lifecycle.job import Job
 from app.lifecycle.states import JobState
-from app.loops import Wake
 from app.problems import Problem
+from app.settlement.settle import Wakes
 from app.storage.grouped import GroupedWriter
 from app.storage.intake import Inserted, IntakeStore
 
@@ -25,8 +25,8 @@ log = structlog.get_logger()
 class Intake:
     """Accepts jobs; requests that arrive together share one commit."""
 
-    def __init__(self, store: IntakeStore, wake: Wake) -> None:
-        self._store, self._wake = store, wake
+    def __init__(self, store: IntakeStore, wakes: Wakes) -> None:
+        self._store, self._wakes = store, wakes
         flushers = 1 if store.database.is_sqlite else 2
         self._writer: GroupedWriter[Job, Inserted] = GroupedWriter(self._write, flushers=flushers)
 
@@ -41,7 +41,7 @@ class Intake:
         inserted = await self._writer.put(job)
         if inserted.created:
             log.info("accepted", job_id=str(job.job_id), tenant=job.tenant)
-            self._wake.ring()
+            self._wakes.ring("dispatch")
         elif inserted.life.job.fingerprint != job.fingerprint:
             raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.")
         return inserted

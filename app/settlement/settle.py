@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID
 
 import structlog
@@ -28,6 +28,7 @@ from app.storage.lives import LifeStore
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
+Kind = Literal["dispatch", "reconcile", "watch"]
 
 #: The gate remembers when a task was last found; more often than this it need not be told.
 _FOUND_EVERY = timedelta(seconds=10)
@@ -35,10 +36,25 @@ _FOUND_EVERY = timedelta(seconds=10)
 
 @dataclass(slots=True)
 class Wakes:
-    """The bells of the duties, rung by whoever makes work for them."""
+    """The bells of the duties, rung by whoever makes work for them: here, and through `tell_others` in other replicas."""
 
     dispatch: Wake = field(default_factory=Wake)
     reconcile: Wake = field(default_factory=Wake)
+    watch: Wake = field(default_factory=Wake)
+    tell_others: Callable[[str], None] = lambda _kind: None
+
+    def ring(self, kind: Kind) -> None:
+        self.heard(kind)
+        self.tell_others(kind)
+
+    def heard(self, kind: str) -> None:
+        """Rings for what another replica told; anything else than a kind rings all."""
+        named = [wake for name, wake in self._bells().items() if name == kind]
+        for wake in named or self._bells().values():
+            wake.ring()
+
+    def _bells(self) -> dict[str, Wake]:
+        return {"dispatch": self.dispatch, "reconcile": self.reconcile, "watch": self.watch}
 
 
 class Settlement:
@@ -87,10 +103,11 @@ class Settlement:
                 log.info(event.type, job_id=str(job.job_id), tenant=job.tenant, state=job.state.value, **event.data)
             if job.is_settled:
                 self._watchers.ring(job.job_id)
+                self.wakes.tell_others("watch")
             if _makes_room(change) or job.state is JobState.QUEUED:
-                self.wakes.dispatch.ring()
+                self.wakes.ring("dispatch")
             if _wants_a_look(change):
-                self.wakes.reconcile.ring()
+                self.wakes.ring("reconcile")
 
     # --- the gate ---
 
@@ -127,8 +144,8 @@ class Settlement:
                 "gate", submits=after.shut or "open", checks=after.checks_shut or "open", detail=after.shut_detail,
                 until=after.shut_until.isoformat() if after.shut_until else None,
             )  # fmt: skip
-            self.wakes.dispatch.ring()
-            self.wakes.reconcile.ring()
+            self.wakes.ring("dispatch")
+            self.wakes.ring("reconcile")
 
     async def _write(self, items: Sequence[tuple[UUID, News]]) -> Sequence[Change | None]:
         changes = await self._lives.apply(items, self.decide)
