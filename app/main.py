@@ -25,7 +25,8 @@ from app.errors import SchemaError, SettingsError
 from app.jobs.accept import Intake
 from app.jobs.router import router as jobs_router
 from app.lifecycle import gate as gates
-from app.lifecycle.news import LeaseExpired
+from app.lifecycle.answers import Unproven
+from app.lifecycle.news import Answered
 from app.loops import Loop
 from app.reconcile.reconcile import Housekeeping, Reconciler
 from app.requests import RequestLog
@@ -192,10 +193,11 @@ async def _looping(loops: Sequence[Loop]) -> AsyncIterator[None]:
 
 
 async def _end_old_leases(gateway: Gateway) -> None:
-    """On SQLite this process is alone: whoever held a lease is gone, and nobody need wait for it to run out."""
+    """On SQLite this process is alone: whoever held a lease is gone, and its answer with it."""
     if gateway.database.is_sqlite:
         for job_id, number in await DueStore(gateway.database).leased():
-            await gateway.settlement.record(job_id, LeaseExpired(number))
+            gone = Unproven("the process ended before the answer came")
+            await gateway.settlement.record(job_id, Answered(number, gone))
 
 
 def _assemble(settings: Settings, database: Database, *, first_key: str | None) -> Gateway:

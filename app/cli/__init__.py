@@ -10,6 +10,7 @@ from app.cli import database as _database
 from app.cli.demo import demo
 from app.cli.emulator import emulator
 from app.cli.serve import serve
+from app.cli.worker import worker
 
 cli = typer.Typer(
     name="gateway",
@@ -19,6 +20,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.command()(serve)
+cli.command()(worker)
 cli.command()(demo)
 cli.command()(emulator)
 cli.add_typer(_database.cli, name="db")

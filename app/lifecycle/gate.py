@@ -41,7 +41,8 @@ class GatePolicy:
     account_pause_max: timedelta = timedelta(minutes=30)  #: longest such pause
     probe_lease: timedelta = timedelta(seconds=60)  #: how long a single probe may take before another may try
     probe_every: timedelta = timedelta(seconds=60)  #: between probes while checks are shut
-    misses_to_shut: int = 30  #: 404s in a row, for tasks that are not young, that shut the checks
+    misses_to_shut: int = 10  #: tasks in a row, none of them young, that the upstream does not know: shuts the checks
+    missing_max: timedelta = timedelta(hours=1)  #: then the checks open again, and each task is judged for itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Gate:
     checks_shut: Shut | None = None
     checks_shut_at: datetime | None = None
     check_probe_at: datetime | None = None  #: when the next probe of the checks may go
-    misses: int = 0  #: 404s in a row
+    misses: int = 0  #: tasks in a row that the upstream did not know
     found_at: datetime | None = None  #: when a check last found a task
     key_fingerprint: str | None = None  #: which upstream key all this was learned with
     submit_tat: datetime | None = None  #: GCRA: theoretical arrival time of the next submit
@@ -105,6 +106,8 @@ def submit_permits(gate: Gate, wanted: int, open_submissions: int, now: datetime
 
 def check_permits(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) -> Permits:
     """Permits for up to `wanted` checks, taken from the gate that is returned."""
+    if gate.checks_shut is Shut.TASKS_MISSING and gate.checks_shut_at and now - gate.checks_shut_at >= policy.missing_max:
+        gate = open_checks(gate)
     if gate.checks_shut is Shut.TASKS_MISSING and _probe_is_due(gate, now):
         return Permits(min(wanted, 1), replace(gate, check_probe_at=now + policy.probe_every))
     if gate.checks_shut is not None:
@@ -174,13 +177,17 @@ def after_submit(gate: Gate, answer: SubmitAnswer | None, now: datetime, policy:
     return _failed(gate, answer.detail, now, policy)
 
 
-def after_check(gate: Gate, reading: Reading, *, young: bool, now: datetime, policy: GatePolicy) -> Gate:
-    """The gate after a check of a task that we were told of."""
+def after_check(gate: Gate, reading: Reading, *, counts: bool, now: datetime, policy: GatePolicy) -> Gate:
+    """The gate after a check of a task that we were told of.
+
+    Args:
+        counts: a 404 is the first for this task, and it is not young: one forgotten task alone shuts nothing.
+    """
     if isinstance(reading, NoAnswer):
         return shut_checks(gate, Shut.BAD_KEY, now, policy) if reading.unauthorized else gate
     if not isinstance(reading, NotFound):
         return open_checks(replace(gate, misses=0, found_at=now))
-    if young:
+    if not counts:
         return gate
     gate = replace(gate, misses=gate.misses + 1)
     missing = gate.misses >= policy.misses_to_shut

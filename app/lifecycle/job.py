@@ -58,7 +58,8 @@ class Submission:
     poked_at: datetime | None = None  #: when the last callback came
     callbacks: int = 0  #: callbacks that came on its token
     task_id: str | None = None  #: said by our own answer, or adopted by a check
-    candidates: tuple[str, ...] = ()  #: task ids that only callbacks named
+    candidates: tuple[str, ...] = ()  #: task ids that only callbacks named, in the order in which they are to be checked
+    refusal: str | None = None  #: proof of non-acceptance that came while candidates were still to be checked
     upstream_status: str | None = None  #: the upstream's word at the last answered check
     last_reading: str | None = None  #: what the last check read, answered or not
     not_found_since: datetime | None = None  #: first 404 of the running row of 404s

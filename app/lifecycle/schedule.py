@@ -62,25 +62,31 @@ def due_at(life: Life, s: Submission, policy: Policy) -> datetime | None:
 def overdue(life: Life, s: Submission, now: datetime, policy: Policy, *, checks_possible: bool) -> news.Timer | None:
     """The timer that has run out for this submission, if any.
 
-    Only a lease runs while checks are impossible: the other deadlines promise a last look first.
+    Only a lease runs while checks are impossible: the other deadlines promise a last look first. So what can be checked must
+    have been looked at since its time was over, however long nobody was there to look.
     """
     timer = _timer_of(life, s)
     if timer is None or (not checks_possible and timer is not news.LeaseExpired):
         return None
     expiry = _expiry(timer, life, s, policy)
-    return timer(s.number) if expiry is not None and expiry <= now else None
+    if expiry is None or expiry > now:
+        return None
+    looked = not s.can_be_checked or (s.checked_at is not None and s.checked_at >= expiry)
+    return timer(s.number) if looked or timer is news.LeaseExpired else None
 
 
 def _timer_of(life: Life, s: Submission) -> type[news.Timer] | None:
     """Which clock runs for this submission: at most one at a time."""
     job, current = life.job, s.number == life.job.submission
+    if not s.is_open:
+        return news.BooksDue if s.candidates else None
     if job.is_settled:
-        return news.BooksDue if s.is_open or s.candidates else None
-    if s.is_open and current and job.state is JobState.SUBMITTING:
+        return news.BooksDue
+    if current and job.state is JobState.SUBMITTING:
         return news.LeaseExpired
-    if s.is_open and current and job.state is JobState.UNCONFIRMED:
+    if current and job.state is JobState.UNCONFIRMED:
         return news.WaitOver
-    if s.is_open and s.task_id is not None and job.state is JobState.RUNNING:
+    if s.task_id is not None and job.state is JobState.RUNNING:
         return news.HardDeadlinePassed
     return None
 
@@ -90,6 +96,8 @@ def _expiry(timer: type[news.Timer], life: Life, s: Submission, policy: Policy) 
         return s.lease_until
     if timer is news.WaitOver and not any(other.candidates for other in life.submissions):
         return wait_until(s, policy)
+    if timer is news.HardDeadlinePassed:  # while a younger submission may still end, the job is not given up
+        return max(hard_deadline(other, policy) for other in life.submissions if other.is_open)
     return hard_deadline(s, policy)
 
 

@@ -22,9 +22,7 @@ IN_FLIGHT = frozenset({JobState.SUBMITTING, JobState.UNCONFIRMED, JobState.RUNNI
 
 #: Every arrow of the chart in docs/lifecycle.md, and no other; `Job.moved` refuses the rest.
 EDGES: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset(
-        {JobState.SUBMITTING, JobState.RUNNING, JobState.UNCONFIRMED, JobState.FAILED, JobState.CANCELED}
-    ),
+    JobState.QUEUED: frozenset({JobState.SUBMITTING, JobState.RUNNING, JobState.FAILED, JobState.CANCELED}),
     JobState.SUBMITTING: frozenset(
         {JobState.RUNNING, JobState.QUEUED, JobState.FAILED, JobState.UNCONFIRMED, JobState.CANCELED}
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -65,7 +65,7 @@ class Change:
     events: tuple[Event, ...] = ()
 
 
-def decide(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:  # noqa: C901 - one line a kind of news
+def decide(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
     """What this news changes in this life, now. Total: every news has a result in every state."""
     draft = _Draft(life, now, policy)
     match news:
@@ -75,20 +75,14 @@ def decide(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:  
             _give_back(draft, news)
         case n.Answered():
             _answer(draft, news)
-        case n.LeaseExpired():
-            _lose(draft, news.number, "the sender did not report before its lease ended")
+        case n.LeaseExpired() | n.WaitOver() | n.HardDeadlinePassed() | n.BooksDue():
+            _expire(draft, news)
         case n.CalledBack():
             _hear(draft, news)
         case n.Checked():
             _check(draft, news)
         case n.CancelAsked():
             _cancel(draft)
-        case n.WaitOver():
-            _stop_waiting(draft, news)
-        case n.HardDeadlinePassed():
-            _give_up(draft, news)
-        case n.BooksDue():
-            _write_off(draft, news)
         case n.QueueDeadlinePassed():
             _leave_queue(draft)
         case _:
@@ -209,16 +203,18 @@ def _confirm(d: _Draft, news: n.Answered, answer: Accepted) -> None:
     if news.task_taken:
         _lose(d, s.number, f"the upstream named task {answer.task_id}, which is another submission's")
         return
-    if s.outcome in READ_TO_THE_END:
-        d.put(s.number, lease_until=None)
-        d.tell("answered_late", submission=s.number, task_id=answer.task_id)
+    if s.outcome in READ_TO_THE_END or (s.is_open and s.task_id == answer.task_id):
+        if s.is_unanswered:  # a check of a callback's candidate was first
+            d.put(s.number, lease_until=None)
         return
-    # After the books were written off they open again: credits under an id that we were told are never dropped.
-    excused = max(s.excused, d.now - s.sent_at) if s.outcome is Outcome.WRITTEN_OFF else s.excused
+    # An answer that comes when the books are, or should be, closed opens them for as long again: credits under an id that we
+    # were told are never dropped.
+    too_late = schedule.hard_deadline(s, d.policy) <= d.now
+    excused = d.now - s.sent_at if too_late else s.excused
     first_check = d.now + d.policy.callback_grace if s.poked_at is None else d.now
     d.put(
-        s.number, outcome=Outcome.OPEN, task_id=answer.task_id, candidates=(), lease_until=None, answered_at=d.now,
-        closed_at=None, check_at=first_check, checks=0, excused=excused, upstream_status=answer.status,
+        s.number, outcome=Outcome.OPEN, task_id=answer.task_id, candidates=(), refusal=None, lease_until=None,
+        answered_at=d.now, closed_at=None, check_at=first_check, checks=0, excused=excused, upstream_status=answer.status,
     )  # fmt: skip
     if d.job.is_settled:
         d.tell("confirmed_late", submission=s.number, task_id=answer.task_id)
@@ -234,15 +230,19 @@ def _release(d: _Draft, number: int, answer: Refused) -> None:
         return
     if s.candidates:
         # A callback already named a task: the refusal may be the lie. The check of the candidate decides.
+        d.put(s.number, refusal=answer.detail)
         _lose(d, s.number, f"refused ({answer.detail}), but a callback named a task")
         return
-    d.put(s.number, outcome=Outcome.RELEASED, lease_until=None, closed_at=d.now)
-    d.tell("released", submission=s.number, reason=answer.reason, detail=answer.detail)
-    if d.is_current(s.number) and d.job.state in (JobState.SUBMITTING, JobState.UNCONFIRMED):
+    _free(d, s.number, reason=answer.reason, detail=answer.detail, retry_after=answer.retry_after)
+
+
+def _free(d: _Draft, number: int, *, reason: str, detail: str, retry_after: timedelta | None = None) -> None:
+    """Proven not accepted: the submission cost nothing, and the job may be sent again."""
+    d.put(number, outcome=Outcome.RELEASED, lease_until=None, closed_at=d.now)
+    d.tell("released", submission=number, reason=reason, detail=detail)
+    if d.is_current(number) and d.job.state in (JobState.SUBMITTING, JobState.UNCONFIRMED):
         due_at = schedule.retry_at(d.life.attempts, d.now, d.policy)
-        if answer.retry_after is not None:
-            due_at = max(due_at, d.now + answer.retry_after)
-        _requeue(d, s.number, due_at=due_at, reason=answer.detail)
+        _requeue(d, number, due_at=max(due_at, d.now + (retry_after or timedelta(0))), reason=detail)
 
 
 def _requeue(d: _Draft, number: int, *, due_at: datetime, reason: str) -> None:
@@ -305,11 +305,12 @@ def _hear(d: _Draft, news: n.CalledBack) -> None:
 def _check(d: _Draft, news: n.Checked) -> None:
     s = d.sub(news.number)
     is_candidate = s.task_id is None and news.task_id in s.candidates
-    if s.outcome in READ_TO_THE_END or not (is_candidate or (s.task_id == news.task_id and s.is_open)):
-        return
     reading = news.reading
+    too_late = s.outcome is Outcome.WRITTEN_OFF and isinstance(reading, Succeeded | TaskFailed)
+    if not is_candidate and not (s.task_id == news.task_id and (s.is_open or too_late)):
+        return
     if is_candidate and not isinstance(reading, NoAnswer):
-        if isinstance(reading, NotFound) and s.poked_at is not None and d.now - s.poked_at < d.policy.young:
+        if isinstance(reading, NotFound) and d.now - s.sent_at < d.policy.young:
             _look_again(d, s, news, "404")
             return
         if isinstance(reading, NotFound) or not news.matches or news.task_taken:
@@ -324,11 +325,13 @@ def _drop_candidate(d: _Draft, s: Submission, news: n.Checked) -> None:
     left = tuple(c for c in s.candidates if c != news.task_id)
     d.put(s.number, candidates=left, check_at=d.now + d.policy.check_spacing if left else None)
     d.tell("candidate_dropped", submission=s.number, task_id=news.task_id, reason=reason)
+    if not left and s.refusal is not None and s.is_open:
+        _free(d, s.number, reason="refused", detail=s.refusal)
 
 
 def _adopt(d: _Draft, s: Submission, news: n.Checked) -> None:
     d.put(
-        s.number, task_id=news.task_id, candidates=(), outcome=Outcome.OPEN, closed_at=None, answered_at=d.now
+        s.number, task_id=news.task_id, candidates=(), refusal=None, outcome=Outcome.OPEN, closed_at=None, answered_at=d.now
     )  # fmt: skip
     d.tell("adopted", submission=s.number, task_id=news.task_id)
     if d.job.state is JobState.QUEUED or (d.job.state in IN_FLIGHT and d.job.state is not JobState.RUNNING):
@@ -356,21 +359,25 @@ def _read(d: _Draft, news: n.Checked) -> None:
 
 def _look_again(d: _Draft, s: Submission, news: n.Checked, read: str) -> None:
     """Reschedules; a callback that came since the check began has already said when, and is not overwritten."""
-    poked_since = s.poked_at is not None and s.poked_at >= news.began_at
     if read != s.last_reading:
         d.tell("checked", submission=s.number, task_id=news.task_id, read=read)
-    if poked_since:
-        d.put(s.number, last_reading=read)
-    else:
-        d.put(
-            s.number, last_reading=read, checks=s.checks + 1, check_at=schedule.next_check(s, d.now, d.policy)
-        )  # fmt: skip
+    # Candidates take turns, so that a forged one cannot keep the right one waiting.
+    turns = (*(c for c in s.candidates if c != news.task_id), *(c for c in s.candidates if c == news.task_id))
+    d.put(s.number, last_reading=read, candidates=turns)
+    if not _was_poked_since(s, news):
+        check_at = schedule.next_check(s, d.now, d.policy)
+        if isinstance(news.reading, NoAnswer) and news.reading.retry_after is not None:
+            check_at = max(check_at, d.now + news.reading.retry_after)
+        d.put(s.number, checks=s.checks + 1, check_at=check_at)
+
+
+def _was_poked_since(s: Submission, news: n.Checked) -> bool:
+    return s.poked_at is not None and s.poked_at >= news.began_at
 
 
 def _miss(d: _Draft, s: Submission, news: n.Checked) -> None:
     """404 for a task that we were told of: perhaps too young, perhaps forgotten."""
-    heard_at = max(filter(None, (s.sent_at, s.answered_at, s.poked_at)))
-    if d.now - heard_at < d.policy.young:
+    if d.now - max(s.sent_at, s.answered_at or s.sent_at) < d.policy.young:
         _look_again(d, s, news, "404")
         return
     since = s.not_found_since or d.now
@@ -378,7 +385,7 @@ def _miss(d: _Draft, s: Submission, news: n.Checked) -> None:
     s = d.sub(s.number)
     _look_again(d, s, news, "404")
     forgotten = s.not_found_count >= d.policy.lost_count and d.now - since >= d.policy.lost_after
-    if forgotten and news.others_answer and _may_fail(d, s.number):
+    if forgotten and news.others_answer and _may_fail(d, news):
         d.fail(ErrorCode.TASK_LOST, "The upstream no longer knows the task.", number=s.number, via=_via(news))
     else:
         _last_look(d, news, "The upstream did not know the task at its deadline.")
@@ -387,14 +394,20 @@ def _miss(d: _Draft, s: Submission, news: n.Checked) -> None:
 def _last_look(d: _Draft, news: n.Checked, message: str) -> None:
     """A check that began after the deadline and was answered is the last."""
     s = d.sub(news.number)
-    if news.began_at >= schedule.deadline(s, d.policy) and _may_fail(d, s.number):
+    if news.began_at >= schedule.deadline(s, d.policy) and _may_fail(d, news):
         d.fail(ErrorCode.DEADLINE_EXCEEDED, message, number=s.number, via=_via(news))
 
 
-def _may_fail(d: _Draft, number: int) -> bool:
-    """A job fails only when no other submission of it can still bring its pictures."""
-    waiting = (o for o in d.life.others_open(number) if o.candidates or d.now < schedule.deadline(o, d.policy))
-    return d.job.state is JobState.RUNNING and not any(waiting)
+def _may_fail(d: _Draft, news: n.Checked) -> bool:
+    """A job fails only when no callback came meanwhile, and no other submission of it can still bring its pictures."""
+    if d.job.state is not JobState.RUNNING or _was_poked_since(d.sub(news.number), news):
+        return False
+    return not any(o.candidates or not _had_its_last_look(o, d) for o in d.life.others_open(news.number))
+
+
+def _had_its_last_look(s: Submission, d: _Draft) -> bool:
+    last = schedule.deadline(s, d.policy)
+    return last <= d.now and (s.task_id is None or (s.checked_at is not None and s.checked_at >= last))
 
 
 def _succeed(d: _Draft, s: Submission, news: n.Checked, reading: Succeeded) -> None:
@@ -447,32 +460,30 @@ def _cancel(d: _Draft) -> None:
     d.noted()
     d.tell("cancel_requested")
     if d.job.state is JobState.QUEUED:
-        if any(s.is_open for s in d.life.submissions):
-            d.move(JobState.UNCONFIRMED)
-        else:
-            d.settle(JobState.CANCELED)
+        d.settle(JobState.CANCELED)
 
 
-def _stop_waiting(d: _Draft, news: n.WaitOver) -> None:
-    if d.is_current(news.number) and d.job.state is JobState.UNCONFIRMED:
-        message = "The upstream's answer was lost and no callback came in time; the generation may have been billed."
-        d.fail(ErrorCode.SUBMISSION_UNCONFIRMED, message, number=news.number)
-
-
-def _give_up(d: _Draft, news: n.HardDeadlinePassed) -> None:
-    s = d.sub(news.number)
-    others = d.life.others_open(s.number)
-    if d.job.state is JobState.RUNNING and s.is_open and all(
-        schedule.hard_deadline(o, d.policy) <= d.now for o in others
-    ):  # fmt: skip
-        message = "The task did not end, and the upstream gave no answer, until the hard deadline."
-        d.fail(ErrorCode.DEADLINE_EXCEEDED, message, number=s.number)
-
-
-def _write_off(d: _Draft, news: n.BooksDue) -> None:
-    s = d.sub(news.number)
-    if not d.job.is_settled or not (s.is_open or s.candidates):
+def _expire(d: _Draft, timer: n.Timer) -> None:
+    """A timer counts only if it still runs out now: whoever saw it looked before the row was locked."""
+    s = d.sub(timer.number)
+    if schedule.overdue(d.life, s, d.now, d.policy, checks_possible=True) != timer:
         return
+    match timer:
+        case n.LeaseExpired():
+            _lose(d, s.number, "the sender did not report before its lease ended")
+        case n.WaitOver():
+            message = "The upstream's answer was lost and no callback came in time; the generation may have been billed."
+            d.fail(ErrorCode.SUBMISSION_UNCONFIRMED, message, number=s.number)
+        case n.HardDeadlinePassed():
+            message = "The task did not end, and the upstream gave no answer, until the hard deadline."
+            d.fail(ErrorCode.DEADLINE_EXCEEDED, message, number=s.number)
+        case n.BooksDue():
+            _write_off(d, s)
+        case _:
+            assert_never(timer)
+
+
+def _write_off(d: _Draft, s: Submission) -> None:
     if not s.is_open:
         d.put(s.number, candidates=(), check_at=None)
         return

@@ -19,7 +19,7 @@ from app.lifecycle.gate import Gate
 from app.lifecycle.job import Submission
 from app.lifecycle.ownership import is_ours
 from app.settlement.settle import Settlement
-from app.storage.due import DueStore, DueSubmission
+from app.storage.due import DueClaim, DueStore, DueSubmission
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.queue import QueueStore
@@ -47,7 +47,7 @@ class Reconciler:
         claim = await self._due.claim_due(free, self._settlement.gate_policy, self._settlement.policy.check_lease)
         self._settlement.saw_gate(claim.gate)
         for due in claim.taken:
-            self._spawn(self._look(due, claim.gate, claim.now))
+            self._spawn(self._look(due, claim))
         if claim.gate.checks_shut is gates.Shut.BAD_KEY:
             await self._probe_key()
         if claim.taken:
@@ -81,17 +81,16 @@ class Reconciler:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a check failed", exc_info=error)
 
-    async def _look(self, due: DueSubmission, gate: Gate, now: datetime) -> None:
+    async def _look(self, due: DueSubmission, claim: DueClaim) -> None:
         life, s = due.life, due.life.submission(due.number)
-        timer = schedule.overdue(life, s, now, self._settlement.policy, checks_possible=gate.checks_possible)
+        timer = schedule.overdue(life, s, claim.now, self._settlement.policy, checks_possible=claim.gate.checks_possible)
         if timer is not None:
             await self._settlement.record(life.job.job_id, timer)
-        elif s.can_be_checked and s.check_at is not None and s.check_at <= now:
-            await self._check(due, s, gate, now)
+        elif s.can_be_checked and claim.may_check:
+            await self._check(due, s, claim.gate, claim.now)
 
     async def _check(self, due: DueSubmission, s: Submission, gate: Gate, now: datetime) -> None:
-        # Candidates take turns, so that a forged one cannot keep the right one waiting.
-        task_id = s.task_id or s.candidates[s.checks % len(s.candidates)]
+        task_id = s.task_id or s.candidates[0]
         reading = await self._client.status(task_id)
         news = n.Checked(
             s.number,
@@ -104,7 +103,11 @@ class Reconciler:
         )
         await self._settlement.record(due.life.job.job_id, news)
         if s.task_id is not None or isinstance(reading, NoAnswer):
-            await self._settlement.report_check(reading, young=_is_young(s, now, self._settlement.policy.young), now=now)
+            counts = not s.not_found_count and not due.life.job.is_settled and not self._is_young(s, now)
+            await self._settlement.report_check(reading, counts=counts, now=now)
+
+    def _is_young(self, s: Submission, now: datetime) -> bool:
+        return now - max(s.sent_at, s.answered_at or s.sent_at) < self._settlement.policy.young
 
     async def _probe_key(self) -> None:
         """A made-up id costs nothing, and its 404 says that the key is good again."""
@@ -137,7 +140,3 @@ class Housekeeping:
         self.health = judge(closed, now, self._base)
         self._settlement.policy = replace(self._settlement.policy, callback_grace=self.health.grace)
         return 0.0 if len(dropped) >= 100 else None
-
-
-def _is_young(s: Submission, now: datetime, young: timedelta) -> bool:
-    return now - max(filter(None, (s.sent_at, s.answered_at, s.poked_at))) < young

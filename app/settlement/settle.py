@@ -123,15 +123,19 @@ class Settlement:
             return
         await self._change_gate(lambda gate, now: gates.after_submit(gate, answer, now, self.gate_policy))
 
-    async def report_check(self, reading: Reading, *, young: bool, now: datetime) -> None:
+    async def report_check(self, reading: Reading, *, counts: bool, now: datetime) -> None:
         """Tells the gate how a check of a task that we were told of went."""
         seen = self._gate
         if isinstance(reading, NoAnswer) and not reading.unauthorized:
             return
+        if isinstance(reading, NotFound) and not counts:
+            return
         told = seen.found_at is not None and now - seen.found_at < _FOUND_EVERY
         if not isinstance(reading, NotFound | NoAnswer) and told and not seen.misses and seen.checks_possible:
             return
-        await self._change_gate(lambda gate, at: gates.after_check(gate, reading, young=young, now=at, policy=self.gate_policy))
+        await self._change_gate(
+            lambda gate, at: gates.after_check(gate, reading, counts=counts, now=at, policy=self.gate_policy)
+        )
 
     async def report_key_probe(self, reading: Reading) -> None:
         await self._change_gate(lambda gate, _now: gates.after_key_probe(gate, reading))

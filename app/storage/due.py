@@ -35,6 +35,7 @@ class DueClaim:
     gate: Gate
     now: datetime
     retry_at: datetime | None
+    may_check: bool  #: the gate gave permits; without them, only timers
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +57,20 @@ class DueStore:
             query = select(_S.job_id, _S.number, _S.poked_at, _S.checked_at).where(wanted).order_by(_S.due_at)
             query = query.limit(permits.count or limit).with_for_update(skip_locked=True)
             rows = (await connection.execute(query)).all()
+            # As they were before the claim: whether somebody has looked already must not be answered by this claim.
+            lives = await load(connection, {r.job_id for r in rows}) if rows else {}
             if rows:
                 await self._lease(connection, [(r.job_id, r.number) for r in rows], now, lease)
                 gate_after = check_permits(gate, len(rows), now, policy).gate if permits.count else permits.gate
-                await write_gate(connection, gate, gate_after)
+                await write_gate(connection, gate, gate_after, now)
             retry_at = permits.retry_at if not permits.count else await self._next_due(connection)
-            lives = await load(connection, {r.job_id for r in rows}) if rows else {}
         taken = tuple(
             DueSubmission(
                 lives[r.job_id], r.number, r.poked_at is not None and (r.checked_at is None or r.poked_at >= r.checked_at)
             )
             for r in rows
         )
-        return DueClaim(taken, gate, now, retry_at)
+        return DueClaim(taken, gate, now, retry_at, may_check=permits.count > 0)
 
     async def leased(self) -> list[tuple[UUID, int]]:
         """Submissions whose sender has not reported yet."""

@@ -29,17 +29,12 @@ class GateStore:
             return await read_gate(connection)
 
     async def change(self, how: Callable[[Gate, datetime], Gate]) -> tuple[Gate, Gate]:
-        """Changes the gate under its lock; returns it before and after.
-
-        When the checks open again, all open submissions are excused for the time in which nobody could look.
-        """
+        """Changes the gate under its lock; returns it before and after."""
         async with self.database.writing() as connection:
             gate = await lock_gate(connection)
             now = await self.database.now(connection)
             changed = how(gate, now)
-            await write_gate(connection, gate, changed)
-            if gate.checks_shut_at is not None and changed.checks_shut is None:
-                await _excuse(connection, gate.checks_shut_at, now)
+            await write_gate(connection, gate, changed, now)
             return gate, changed
 
 
@@ -53,10 +48,17 @@ async def lock_gate(connection: AsyncConnection) -> Gate:
     return _gate(row._mapping)
 
 
-async def write_gate(connection: AsyncConnection, before: Gate, after: Gate) -> None:
-    if after != before:
-        values = {name: getattr(after, name) for name in _COLUMNS}
-        await connection.execute(update(t.gate).where(t.gate.c.gate_id == 1).values(values))
+async def write_gate(connection: AsyncConnection, before: Gate, after: Gate, now: datetime) -> None:
+    """Writes the gate that the caller has locked.
+
+    When the checks open again, all open submissions are excused for the time in which nobody could look.
+    """
+    if after == before:
+        return
+    values = {name: getattr(after, name) for name in _COLUMNS}
+    await connection.execute(update(t.gate).where(t.gate.c.gate_id == 1).values(values))
+    if before.checks_shut_at is not None and after.checks_shut is None:
+        await _excuse(connection, before.checks_shut_at, now)
 
 
 async def _excuse(connection: AsyncConnection, since: datetime, now: datetime) -> None:

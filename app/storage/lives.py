@@ -163,7 +163,7 @@ _JOB_COLUMNS = (
 )  # fmt: skip
 _SUBMISSION_COLUMNS = (
     "outcome", "lease_until", "due_at", "check_at", "checked_at", "checks", "poked_at", "callbacks", "task_id",
-    "candidates", "upstream_status", "last_reading", "not_found_since", "not_found_count", "credits", "late_result",
+    "candidates", "refusal", "upstream_status", "last_reading", "not_found_since", "not_found_count", "credits", "late_result",
     "answered_at", "closed_at", "excused",
 )  # fmt: skip
 

@@ -64,7 +64,7 @@ class QueueStore:
             changes = await apply_locked(
                 connection, lives, [(job_id, Claimed(token_hash)) for job_id, (_, token_hash) in tokens.items()], decide, now
             )
-            await write_gate(connection, gate, permits.gate)
+            await write_gate(connection, gate, permits.gate, now)
             next_due = permits.retry_at if ids else await self._next_due(connection, now)
         taken = tuple(
             (change, token)

@@ -115,6 +115,7 @@ submissions = Table(
     Column("callbacks", Integer, nullable=False),
     Column("task_id", Text),
     Column("candidates", Json, nullable=False),
+    Column("refusal", Text),
     Column("upstream_status", Text),
     Column("last_reading", Text),
     Column("not_found_since", Instant),

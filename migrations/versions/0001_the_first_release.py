@@ -157,6 +157,7 @@ def upgrade() -> None:
         sa.Column("callbacks", sa.Integer(), nullable=False),
         sa.Column("task_id", sa.Text(), nullable=True),
         sa.Column("candidates", Json, nullable=False),
+        sa.Column("refusal", sa.Text(), nullable=True),
         sa.Column("upstream_status", sa.Text(), nullable=True),
         sa.Column("last_reading", sa.Text(), nullable=True),
         sa.Column("not_found_since", Instant(), nullable=True),
