@@ -29,7 +29,9 @@ def watching(console: Console) -> Iterator[Callable[[Act], None]]:
         )
         return
     acts: dict[int, Act] = {}
-    with Live(console=console, refresh_per_second=8, get_renderable=lambda: _table(list(acts.values()), live=True)):
+    with Live(
+        console=console, refresh_per_second=8, transient=True, get_renderable=lambda: _table(list(acts.values()), live=True)
+    ):
         yield lambda act: acts.__setitem__(act.number, act)
 
 
@@ -72,7 +74,9 @@ def as_json(acts: Sequence[Act], books: Books, took: float) -> str:
 
 
 def _table(acts: Sequence[Act], *, live: bool) -> Table:
-    table = Table(title="Jobs through the gateway" if live else "What became of them", title_justify="left")
+    over = sum(act.is_over for act in acts)
+    title = f"Jobs through the gateway: {over} of {len(acts)} settled" if live else "What became of them"
+    table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right", style="dim")
     table.add_column("job")
     table.add_column("state", min_width=11)
