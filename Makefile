@@ -25,6 +25,8 @@ check: $(VENV)/.dev ## Format, lint, strict types, layering, then all tests (mig
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(MAKE) --no-print-directory test
 
 fix: $(VENV)/.dev ## Format, and mend what the linter can mend: the only target that changes files
