@@ -1,0 +1,222 @@
+"""Claims of due submissions: leased by moving their time, bounded by the gate, starving nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from app.lifecycle import gate as gates
+from app.lifecycle.answers import StillGoing
+from app.lifecycle.gate import GatePolicy, Shut
+from app.lifecycle.news import CalledBack, LeaseExpired
+from app.lifecycle.states import JobState
+from app.storage.due import DueClaim, DueStore
+from app.storage.gate_row import GateStore
+from tests.databases import OpenDatabase
+from tests.storage.factory import Factory, HandClock
+
+UNLIMITED = GatePolicy(max_in_flight=10_000, submit_rate=1e6, status_rate=1e6)
+LEASE = timedelta(seconds=30)
+
+
+async def claim(factory: Factory, limit: int = 100, policy: GatePolicy = UNLIMITED) -> DueClaim:
+    return await DueStore(factory.database).claim_due(limit, policy, LEASE)
+
+
+def job_ids(claim: DueClaim) -> list[UUID]:
+    return [due.life.job.job_id for due in claim.taken]
+
+
+async def shut_checks(factory: Factory, why: Shut = Shut.BAD_KEY) -> None:
+    await GateStore(factory.database).change(lambda gate, now: gates.shut_checks(gate, why, now, UNLIMITED))
+
+
+async def test_what_is_due_is_claimed_once_until_its_lease_ends(factory: Factory, clock: HandClock) -> None:
+    life = await factory.in_state(JobState.RUNNING)
+    due_at = life.submissions[0].due_at
+    assert due_at is not None
+    assert (await claim(factory)).taken == ()
+    clock.now = due_at
+    (due,) = (await claim(factory)).taken
+    assert (due.life.job, due.number) == (life.job, 1)
+    assert (await claim(factory)).taken == ()
+    leased = (await factory.find(life.job.job_id)).submissions[0]
+    assert (leased.due_at, leased.checked_at) == (clock.now + LEASE, clock.now)
+    clock.now += LEASE
+    assert job_ids(await claim(factory)) == [life.job.job_id]
+
+
+async def test_the_life_is_handed_out_as_it_was_before_the_claim(factory: Factory, clock: HandClock) -> None:
+    """Whether somebody has looked since a deadline must not be answered by the claim that is about to look."""
+    life = await factory.in_state(JobState.RUNNING)
+    clock.advance(hours=1)
+    (due,) = (await claim(factory)).taken
+    assert due.life == life
+    assert await factory.find(life.job.job_id) != life
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_only_what_can_still_change_is_ever_due(factory: Factory, clock: HandClock, state: JobState) -> None:
+    await factory.in_state(state)
+    clock.advance(days=365)
+    in_flight = state in (JobState.SUBMITTING, JobState.UNCONFIRMED, JobState.RUNNING)
+    assert len((await claim(factory)).taken) == in_flight
+
+
+async def test_the_longest_due_go_first_and_no_more_than_the_limit(factory: Factory, clock: HandClock) -> None:
+    ids = []
+    for _ in range(4):
+        ids.append((await factory.in_state(JobState.RUNNING)).job.job_id)
+        clock.advance(seconds=1)
+    clock.advance(minutes=1)
+    assert [*job_ids(await claim(factory, 3)), *job_ids(await claim(factory, 3))] == ids
+
+
+async def test_who_is_never_settled_starves_nobody(factory: Factory, clock: HandClock) -> None:
+    """Checks that lead to nothing come back behind those that still wait."""
+    ids = {(await factory.in_state(JobState.RUNNING)).job.job_id for _ in range(10)}
+    clock.advance(hours=1)
+    seen: set[UUID] = set()
+    for _ in range(5):
+        seen |= set(job_ids(await claim(factory, 2)))
+        clock.now += LEASE
+    assert seen == ids
+
+
+async def test_replicas_never_look_at_the_same_submission(
+    factory: Factory, database_url: str, open_database: OpenDatabase, clock: HandClock
+) -> None:
+    replicas = [Factory(open_database(database_url, clock=clock)) for _ in range(3)]
+    ids = [(await factory.in_state(JobState.RUNNING)).job.job_id for _ in range(20)]
+    clock.advance(hours=1)
+    claims = await asyncio.gather(*(claim(replica, 4) for replica in replicas for _ in range(2)))
+    assert sorted(job_id for made in claims for job_id in job_ids(made)) == sorted(ids)
+
+
+async def test_a_submission_that_somebody_holds_is_skipped(
+    postgres_url: str, open_database: OpenDatabase, clock: HandClock
+) -> None:
+    from app.storage.lives import lock
+
+    factory, other = (Factory(open_database(postgres_url, clock=clock)) for _ in range(2))
+    held, free = [await factory.in_state(JobState.RUNNING) for _ in range(2)]
+    clock.advance(hours=1)
+    async with other.database.writing() as connection:
+        await lock(connection, [held.job.job_id])
+        assert job_ids(await claim(factory)) == [free.job.job_id]
+    assert job_ids(await claim(factory)) == [held.job.job_id]
+
+
+async def test_nothing_due_says_when_something_will_be(factory: Factory) -> None:
+    assert (await claim(factory)).retry_at is None
+    life = await factory.in_state(JobState.RUNNING)
+    assert (await claim(factory)).retry_at == life.submissions[0].due_at
+
+
+async def test_checks_keep_to_the_rate(factory: Factory, clock: HandClock) -> None:
+    policy = replace(UNLIMITED, status_rate=20.0)
+    for _ in range(4):
+        await factory.in_state(JobState.RUNNING)
+    clock.advance(hours=1)
+    assert len((await claim(factory, policy=policy)).taken) == 2
+    held_back = await claim(factory, policy=policy)
+    assert (held_back.taken, held_back.retry_at) == ((), clock.now + timedelta(milliseconds=50))
+    clock.advance(milliseconds=50)
+    assert len((await claim(factory, policy=policy)).taken) == 1
+
+
+async def test_the_rate_holds_over_replicas(
+    factory: Factory, database_url: str, open_database: OpenDatabase, clock: HandClock
+) -> None:
+    replicas = [Factory(open_database(database_url, clock=clock)) for _ in range(3)]
+    policy = replace(UNLIMITED, status_rate=50.0)
+    for _ in range(10):
+        await factory.in_state(JobState.RUNNING)
+    clock.advance(hours=1)
+    claims = await asyncio.gather(*(claim(replica, 4, policy) for replica in replicas))
+    assert sum(len(made.taken) for made in claims) == 5
+
+
+# --- pokes ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_callback_makes_it_due_now_and_is_told_to_the_checker(factory: Factory, clock: HandClock) -> None:
+    poked, unpoked = [await factory.in_state(JobState.RUNNING) for _ in range(2)]
+    clock.advance(seconds=1)
+    await factory.apply((poked.job.job_id, CalledBack(1, None)))
+    clock.advance(milliseconds=1)
+    (due,) = (await claim(factory)).taken
+    assert (due.life.job.job_id, due.poked) == (poked.job.job_id, True)
+    clock.advance(hours=1)
+    told = {due.life.job.job_id: due.poked for due in (await claim(factory)).taken}
+    assert told == {poked.job.job_id: False, unpoked.job.job_id: False}
+
+
+async def test_a_callback_during_a_check_is_not_overwritten_by_it(factory: Factory, clock: HandClock) -> None:
+    life = await factory.in_state(JobState.RUNNING)
+    task, job_id = life.submissions[0].task_id, life.job.job_id
+    assert task is not None
+    clock.advance(minutes=1)
+    began = await claim(factory)
+    clock.advance(seconds=5)
+    await factory.apply((job_id, CalledBack(1, None)))
+    checked = replace(factory.check(task, StillGoing("IN_PROGRESS")), began_at=began.now)
+    after = await factory.tell(job_id, checked)
+    assert after.submissions[0].due_at == clock.now
+    (due,) = (await claim(factory)).taken
+    assert due.poked
+
+
+# --- while checks are shut -----------------------------------------------------------------------------------------------
+
+
+async def test_while_checks_are_shut_only_lost_senders_are_looked_for(factory: Factory, clock: HandClock) -> None:
+    await factory.in_state(JobState.RUNNING)
+    unanswered = await factory.in_state(JobState.SUBMITTING)
+    await shut_checks(factory)
+    clock.advance(hours=2)
+    shut = await claim(factory)
+    assert job_ids(shut) == [unanswered.job.job_id]
+    assert shut.gate.checks_shut is Shut.BAD_KEY
+    await factory.apply((unanswered.job.job_id, LeaseExpired(1)))
+    clock.now += LEASE
+    assert (await claim(factory)).taken == ()
+
+
+async def test_many_that_wait_for_checks_do_not_hide_a_lost_sender(factory: Factory, clock: HandClock) -> None:
+    for _ in range(5):
+        await factory.in_state(JobState.RUNNING)
+    clock.advance(hours=1)
+    lost = await factory.in_state(JobState.SUBMITTING)
+    await shut_checks(factory)
+    clock.advance(hours=1)
+    assert job_ids(await claim(factory, limit=1)) == [lost.job.job_id]
+
+
+async def test_a_lost_sender_is_found_while_the_rate_holds_back_checks(factory: Factory, clock: HandClock) -> None:
+    policy = replace(UNLIMITED, status_rate=1.0)
+    for _ in range(3):
+        await factory.in_state(JobState.RUNNING)
+    clock.advance(minutes=1)
+    lost = await factory.in_state(JobState.SUBMITTING)
+    clock.advance(minutes=2)
+    first, second = await claim(factory, policy=policy), await claim(factory, policy=policy)
+    assert lost.job.job_id not in job_ids(first)
+    assert job_ids(second) == [lost.job.job_id]
+
+
+async def test_missing_tasks_are_probed_one_at_a_time(factory: Factory, clock: HandClock) -> None:
+    for _ in range(3):
+        await factory.in_state(JobState.RUNNING)
+    clock.advance(minutes=1)
+    await shut_checks(factory, Shut.TASKS_MISSING)
+    shut = await claim(factory)
+    assert (shut.taken, shut.retry_at) == ((), clock.now + UNLIMITED.probe_every)
+    clock.now += UNLIMITED.probe_every
+    assert [len((await claim(factory)).taken) for _ in range(2)] == [1, 0]
+    clock.now += UNLIMITED.probe_every
+    assert len((await claim(factory)).taken) == 1
