@@ -1,7 +1,7 @@
 """Errors that cross a border inside the gateway. The docstring is the message.
 
 GatewayError
-├── StorageUnavailableError     try again soon; nothing was lost
+├── StorageUnavailableError     the database is away; try again soon
 ├── AlreadyRunningError         another process holds the SQLite database
 ├── SettingsError               a setting is bad or missing
 └── SchemaError                 the database's schema is not the one this version needs
@@ -18,7 +18,7 @@ class GatewayError(Exception):
 
 
 class StorageUnavailableError(GatewayError):
-    """The database is out of reach or refused to work; nothing was changed."""
+    """The database is out of reach or refused to work; try again soon."""
 
 
 class AlreadyRunningError(GatewayError):

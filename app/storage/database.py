@@ -27,6 +27,9 @@ from app.errors import SettingsError, StorageUnavailableError
 #: SQLSTATE classes that say nothing about our statement, only about the server's moment: connection trouble, out of
 #: resources, operator intervention, deadlock or serialization failure.
 _PASSING = ("08", "53", "57", "40", "55P03", "25006")
+#: SQLite's words for the same.
+_PASSING_WORDS = ("locked", "busy", "full", "disk i/o", "unable to open", "interrupted", "readonly")
+_LIMITS = "SELECT set_config('statement_timeout', '15s', true), set_config('idle_in_transaction_session_timeout', '30s', true)"
 _MIGRATION_LOCK = 0x71774A6F62  #: a number of our own for the advisory lock
 
 
@@ -53,10 +56,12 @@ class Database:
         """A transaction that may write; commits at the end.
 
         Raises:
-            StorageUnavailableError: the database is out of reach; nothing was changed.
+            StorageUnavailableError: the database is out of reach. Nothing was changed, unless the connection broke amid
+                the commit itself, which nobody can tell from here.
         """
         with _translated():
             async with self._writer.begin() as connection:
+                await self._limit(connection)
                 yield connection
 
     @asynccontextmanager
@@ -91,7 +96,13 @@ class Database:
         """
         with _translated():
             async with self._reader.connect() as connection:
+                await self._limit(connection)
                 yield connection
+
+    async def _limit(self, connection: AsyncConnection) -> None:
+        """Bounds every statement of this transaction. Not of the session: behind a pooler that is shared with strangers."""
+        if not self.is_sqlite:
+            await connection.exec_driver_sql(_LIMITS)
 
     async def now(self, connection: AsyncConnection) -> datetime:
         """The instant to compare with: of the database where replicas share one, of the process otherwise."""
@@ -120,7 +131,8 @@ class Database:
                     "prepare_threshold": None,  # PgBouncer in transaction mode keeps no prepared statements
                     "connect_timeout": 5,
                     "application_name": "qwen-image-gateway",
-                    "options": "-c statement_timeout=15s -c idle_in_transaction_session_timeout=30s",
+                    "keepalives_idle": 10,
+                    "tcp_user_timeout": 15_000,  # milliseconds; a server that vanished is noticed
                 },
             )
         engine = create_async_engine(
@@ -187,7 +199,7 @@ def _is_passing(error: BaseException) -> bool:
         origin = error.orig
         if isinstance(origin, psycopg.Error):
             return isinstance(error, OperationalError) or (origin.sqlstate or "").startswith(_PASSING)
-        return isinstance(origin, sqlite3.OperationalError)
+        return isinstance(origin, sqlite3.OperationalError) and any(w in str(origin).lower() for w in _PASSING_WORDS)
     return isinstance(error, PoolTimeoutError | ConnectionError | psycopg.OperationalError | asyncio.TimeoutError)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, func, literal_column, select, update
-from sqlalchemy.engine import RowMapping
+from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.gate import Gate, Shut
@@ -40,12 +41,12 @@ class GateStore:
 
 async def read_gate(connection: AsyncConnection) -> Gate:
     row = (await connection.execute(select(t.gate).where(t.gate.c.gate_id == 1))).one()
-    return _gate(row._mapping)
+    return _gate(row)
 
 
 async def lock_gate(connection: AsyncConnection) -> Gate:
     row = (await connection.execute(select(t.gate).where(t.gate.c.gate_id == 1).with_for_update())).one()
-    return _gate(row._mapping)
+    return _gate(row)
 
 
 async def write_gate(connection: AsyncConnection, before: Gate, after: Gate, now: datetime) -> None:
@@ -73,8 +74,8 @@ async def _excuse(connection: AsyncConnection, since: datetime, now: datetime) -
     )
 
 
-def _gate(row: RowMapping) -> Gate:
-    values = {name: row[name] for name in _COLUMNS}
+def _gate(row: Row[Any]) -> Gate:
+    values = {name: getattr(row, name) for name in _COLUMNS}
     shut, checks_shut = values.pop("shut"), values.pop("checks_shut")
     return Gate(
         **values, shut=Shut(shut) if shut else None, checks_shut=Shut(checks_shut) if checks_shut else None

@@ -63,7 +63,7 @@ class GroupedWriter(Generic[Item, Result]):
         except StorageUnavailableError as error:
             for _, future in group:
                 _fail(future, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each gets its own, whatever it is
             if len(group) == 1:
                 _fail(group[0][1], error)
             else:

@@ -81,6 +81,7 @@ jobs = Table(
     Column("finished_at", Instant),
     Column("updated_at", Instant, nullable=False),
     CheckConstraint(_one_of("state", JobState), name="state_known"),
+    CheckConstraint("priority IN (0, 1, 2)", name="priority_known"),
     CheckConstraint("(state = 'queued') = (due_at IS NOT NULL)", name="queued_is_due"),
     CheckConstraint("(state IN ('succeeded', 'failed', 'canceled')) = (finished_at IS NOT NULL)", name="settled_is_over"),
     CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", name="failed_says_why"),
@@ -90,7 +91,7 @@ jobs = Table(
           sqlite_where=text("idempotency_key IS NOT NULL"), postgresql_where=text("idempotency_key IS NOT NULL")),
     Index("jobs_queue", "priority", "due_at", "job_id",
           sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
-    Index("jobs_queue_age", "created_at",
+    Index("jobs_queue_age", "created_at",  # PostgreSQL's choice; without it, it would walk all of history by its dates
           sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
     Index("jobs_newest", "created_at", "job_id"),
     Index("jobs_state_newest", "state", "created_at", "job_id"),

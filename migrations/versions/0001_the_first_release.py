@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("submitted_at", Instant(), nullable=True),
         sa.Column("finished_at", Instant(), nullable=True),
         sa.Column("updated_at", Instant(), nullable=False),
+        sa.CheckConstraint("priority IN (0, 1, 2)", name=op.f("jobs_priority_known")),
         sa.CheckConstraint("(state = 'queued') = (due_at IS NOT NULL)", name=op.f("jobs_queued_is_due")),
         sa.CheckConstraint(
             "(state IN ('succeeded', 'failed', 'canceled')) = (finished_at IS NOT NULL)", name=op.f("jobs_settled_is_over")
@@ -88,19 +89,19 @@ def upgrade() -> None:
         sqlite_where=sa.text("idempotency_key IS NOT NULL"),
         postgresql_where=sa.text("idempotency_key IS NOT NULL"),
     )
+    op.create_index(
+        "jobs_queue_age",
+        "jobs",
+        ["created_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
+    )
     op.create_index("jobs_newest", "jobs", ["created_at", "job_id"], unique=False)
     op.create_index(
         "jobs_queue",
         "jobs",
         ["priority", "due_at", "job_id"],
-        unique=False,
-        sqlite_where=sa.text("state = 'queued'"),
-        postgresql_where=sa.text("state = 'queued'"),
-    )
-    op.create_index(
-        "jobs_queue_age",
-        "jobs",
-        ["created_at"],
         unique=False,
         sqlite_where=sa.text("state = 'queued'"),
         postgresql_where=sa.text("state = 'queued'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -42,9 +43,8 @@ def test_every_command_exists_with_its_options() -> None:
     assert len(commands) >= 5
     for words in commands:
         command = get_command(cli)
-        while words and not words[0].startswith("-"):
-            command = command.commands[words[0]]  # type: ignore[attr-defined]
-            words = words[1:]
+        for word in itertools.takewhile(lambda w: not w.startswith("-"), words):
+            command = command.commands[word]  # type: ignore[attr-defined]
         options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
         assert {w for w in words if w.startswith("--")} <= options
 
