@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import ColumnClause, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.gate import Gate, GatePolicy, submit_permits
@@ -22,8 +23,9 @@ from app.storage.lives import Decide, apply_locked, lock
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
 _QUEUED = t.jobs.c.state == literal_column("'queued'")
 #: Named one by one, so that the claims' index is sought once a priority, past what is not due yet; without its first column
-#: SQLite takes another index and sorts the whole queue.
-_ANY_PRIORITY = t.jobs.c.priority.in_([literal_column(str(int(p))) for p in Priority])
+#: SQLite takes another index.
+_LITERAL: dict[Priority, ColumnClause[Any]] = {p: literal_column(str(int(p))) for p in Priority}
+_ANY_PRIORITY = t.jobs.c.priority.in_(_LITERAL.values())
 _OPEN = t.submissions.c.outcome == literal_column("'open'")
 _HAS_CANDIDATE = (
     select(literal_column("1"))
@@ -42,9 +44,35 @@ class Claim:
     retry_at: datetime | None  #: when asking again may succeed; None when only news can help
 
 
+class Horizon:
+    """How far this process has claimed, by priority: what lies well behind it is looked for only now and then.
+
+    While somebody keeps an old snapshot open (a report, a dump), PostgreSQL cannot forget rows that were claimed long ago, and
+    every claim from the start of the queue would walk over all of them.
+    """
+
+    SLACK = timedelta(seconds=1)  #: jobs that were accepted meanwhile may lie this far behind
+    LOOK_BACK = timedelta(seconds=1)  #: between two looks behind it
+
+    def __init__(self) -> None:
+        self._claimed: dict[Priority, datetime] = {}
+        self._looked_back_at: datetime | None = None
+
+    def floors(self, now: datetime) -> dict[Priority, datetime]:
+        """From which due time on to look, by priority; empty when it is time to look at everything."""
+        if self._looked_back_at is None or not timedelta(0) <= now - self._looked_back_at < self.LOOK_BACK:
+            self._looked_back_at = now
+            return {}
+        return {priority: at - self.SLACK for priority, at in self._claimed.items()}
+
+    def claimed(self, priority: Priority, due_at: datetime) -> None:
+        self._claimed[priority] = due_at
+
+
 @dataclass(frozen=True, slots=True)
 class QueueStore:
     database: Database
+    horizon: Horizon = field(default_factory=Horizon)
 
     async def claim_due(
         self, limit: int, policy: GatePolicy, decide: Decide, new_token: Callable[[], tuple[str, bytes]]
@@ -56,16 +84,18 @@ class QueueStore:
         async with self.database.writing() as connection:
             gate = await lock_gate(connection)
             now = await self.database.now(connection)
-            ids = await self._due(connection, now, limit)
             open_submissions = await count_open(connection, policy.max_in_flight)
-            permits = submit_permits(gate, len(ids), open_submissions, now, policy)
-            lives = await lock(connection, ids[: permits.count]) if permits.count else {}
-            tokens = {job_id: new_token() for job_id in ids[: permits.count] if job_id in lives}
+            may = submit_permits(gate, limit, open_submissions, now, policy)
+            ids = await self._due(connection, now, may.count)
+            permits = submit_permits(gate, len(ids), open_submissions, now, policy) if ids else may
+            lives = await lock(connection, ids) if ids else {}
+            tokens = {job_id: new_token() for job_id in ids if job_id in lives}
             changes = await apply_locked(
                 connection, lives, [(job_id, Claimed(token_hash)) for job_id, (_, token_hash) in tokens.items()], decide, now
             )
-            await write_gate(connection, gate, permits.gate, now)
-            next_due = permits.retry_at if ids else await self._next_due(connection, now)
+            if ids:
+                await write_gate(connection, gate, permits.gate, now)
+            next_due = await self._next_due(connection, now) if may.count else may.retry_at
         taken = tuple(
             (change, token)
             for change, (token, _) in zip(changes, tokens.values(), strict=True)
@@ -92,15 +122,19 @@ class QueueStore:
         return [change for change in changes if change is not None]
 
     async def _due(self, connection: AsyncConnection, now: datetime, limit: int) -> Sequence[UUID]:
-        j = t.jobs.c
-        query = (
-            select(j.job_id)
-            .where(_QUEUED, _ANY_PRIORITY, j.due_at <= now)
-            .order_by(j.priority, j.due_at, j.job_id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        return (await connection.execute(query)).scalars().all()
+        j, found, floors = t.jobs.c, list[UUID](), self.horizon.floors(now) if limit else {}
+        for priority in Priority:
+            if len(found) >= limit:
+                break
+            query = select(j.job_id, j.due_at).where(_QUEUED, j.priority == _LITERAL[priority], j.due_at <= now)
+            if priority in floors:
+                query = query.where(j.due_at >= floors[priority])
+            query = query.order_by(j.due_at, j.job_id).limit(limit - len(found)).with_for_update(skip_locked=True)
+            rows = (await connection.execute(query)).all()
+            if rows:
+                self.horizon.claimed(priority, rows[-1].due_at)
+                found += [row.job_id for row in rows]
+        return found
 
     async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
         query = select(func.min(t.jobs.c.due_at)).where(_QUEUED, _ANY_PRIORITY, t.jobs.c.due_at > now)

@@ -108,11 +108,25 @@ def assert_unsorted(plan: str) -> None:
 
 async def test_a_claim_of_the_queue_walks_its_index_in_order(history: Factory) -> None:
     store = QueueStore(history.database)
-    (plan,) = await plans(
-        history.database, lambda: store.claim_due(10, POLICY, history.decide, new_token), r"FROM jobs.*ORDER BY jobs.priority"
+    found = await plans(
+        history.database, lambda: store.claim_due(10, POLICY, history.decide, new_token), r"ORDER BY jobs.due_at"
     )
-    assert_served_by(plan, "jobs_queue", "jobs")
-    assert_unsorted(plan)
+    assert found
+    for plan in found:
+        assert_served_by(plan, "jobs_queue", "jobs")
+        assert_unsorted(plan)
+
+
+async def test_a_later_claim_begins_where_the_one_before_ended(history: Factory) -> None:
+    store = QueueStore(history.database)
+    await store.claim_due(10, POLICY, history.decide, new_token)
+    found = await plans(
+        history.database, lambda: store.claim_due(10, POLICY, history.decide, new_token), r"due_at >= .*ORDER BY jobs.due_at"
+    )
+    assert found
+    for plan in found:
+        assert_served_by(plan, "jobs_queue", "jobs")
+        assert_unsorted(plan)
 
 
 async def test_what_is_in_flight_is_counted_in_its_index(history: Factory) -> None:

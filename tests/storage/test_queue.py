@@ -274,3 +274,18 @@ async def test_a_second_claim_of_the_same_job_is_stale(factory: Factory) -> None
     assert change is not None
     assert change.effect is Effect.STALE
     assert (await factory.find(life.job.job_id)).job.submission == 1
+
+
+async def test_what_lies_behind_the_horizon_is_found_by_the_next_look_back(factory: Factory, clock: HandClock) -> None:
+    """Such as a job whose insertion began long before it was committed."""
+    store = QueueStore(factory.database)
+    await factory.queued()
+    clock.advance(hours=1)
+    await factory.queued()
+    assert len((await store.claim_due(10, UNLIMITED, factory.decide, new_token)).taken) == 2
+    clock.advance(minutes=-30)
+    (late,) = await factory.queued()
+    clock.advance(minutes=30, milliseconds=500)
+    assert job_ids(await store.claim_due(10, UNLIMITED, factory.decide, new_token)) == []
+    clock.advance(seconds=1)
+    assert job_ids(await store.claim_due(10, UNLIMITED, factory.decide, new_token)) == [late.job.job_id]
