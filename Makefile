@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-input
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check fix lock clean
+.PHONY: help demo serve test long check fix lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -19,6 +19,9 @@ serve: $(VENV)/.runtime ## Serve the API with the settings of the environment or
 
 test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback")
 	@$(BIN)/pytest $(ARGS)
+
+long: $(VENV)/.dev ## Run the tests that need a package of the system (pgbouncer), or minutes
+	@$(BIN)/pytest -m long $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, strict types, layering, then all tests (migrations against models among them)
 	@$(BIN)/ruff format --check --quiet . || { echo "format: run make fix"; exit 1; }
