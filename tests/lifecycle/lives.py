@@ -16,7 +16,6 @@ from app.lifecycle.news import (
     CancelAsked,
     Checked,
     Claimed,
-    HardDeadlinePassed,
     News,
     WaitOver,
 )
@@ -100,8 +99,14 @@ def failed() -> Life:
 
 
 def canceled() -> Life:
-    """Canceled while its task may still end: its books are open."""
-    return after(running(), CancelAsked(), HardDeadlinePassed(1), at=SENT_AT + POLICY.hard_deadline)
+    """Canceled by its last look, while its task may still end: its books are open."""
+    deadline = SENT_AT + POLICY.job_deadline
+    return after(running(), CancelAsked(), checked(GOING, began_at=deadline), at=deadline)
+
+
+def looked_at(life: Life, began_at: datetime, number: int = 1) -> Life:
+    """The same after a check began that brought nothing: the claim of a check writes its beginning down."""
+    return life.with_submission(replace(life.submission(number), checked_at=began_at))
 
 
 def stopping(life: Life) -> Life:

@@ -255,7 +255,7 @@ def test_a_late_acceptance_does_not_end_an_empty_accounts_pause() -> None:
     "gate",
     [
         _after(OPEN, _refused(Refusal.UNAUTHORIZED)),
-        after_check(OPEN, UNAUTHORIZED, young=False, now=NOW, policy=POLICY),
+        after_check(OPEN, UNAUTHORIZED, counts=True, now=NOW, policy=POLICY),
     ],
     ids=["a submit", "a check"],
 )
@@ -286,21 +286,29 @@ def test_a_changed_key_opens_the_gate_and_the_same_does_not() -> None:
     assert with_key(pause(OPEN, "ops", NOW), "another").paused_at == NOW, "a pause is the operator's"
 
 
-def _miss(gate: Gate, times: int, *, young: bool = False) -> Gate:
+def _miss(gate: Gate, times: int, *, counts: bool = True, at: datetime = NOW) -> Gate:
     for _ in range(times):
-        gate = after_check(gate, NotFound(), young=young, now=NOW, policy=POLICY)
+        gate = after_check(gate, NotFound(), counts=counts, now=at, policy=POLICY)
     return gate
 
 
 def test_an_upstream_that_knows_no_task_shuts_the_checks() -> None:
     assert _miss(OPEN, POLICY.misses_to_shut - 1).checks_possible
     assert _miss(OPEN, POLICY.misses_to_shut).checks_shut is Shut.TASKS_MISSING
-    assert _miss(OPEN, 10 * POLICY.misses_to_shut, young=True).checks_possible, "young tasks prove nothing"
+
+
+def test_one_forgotten_task_polled_for_ever_shuts_nothing() -> None:
+    """Only its first 404 counts, and none while it is young."""
+    forgotten = _miss(_miss(OPEN, 1), 1000, counts=False)
+
+    assert forgotten.checks_possible
+    assert forgotten.misses == 1
+    assert not _miss(forgotten, POLICY.misses_to_shut - 1).checks_possible, "nine others are missing as well"
 
 
 def test_a_task_that_is_found_starts_the_count_again() -> None:
     half = _miss(OPEN, POLICY.misses_to_shut - 1)
-    found = after_check(half, GOING, young=False, now=NOW, policy=POLICY)
+    found = after_check(half, GOING, counts=False, now=NOW, policy=POLICY)
 
     assert (found.misses, found.found_at) == (0, NOW)
     assert _miss(found, POLICY.misses_to_shut - 1).checks_possible
@@ -313,11 +321,29 @@ def test_missing_tasks_are_probed_one_a_minute_and_a_found_one_opens() -> None:
     probing = check_permits(gate, 9, at, POLICY)
     assert probing.count == 1
     assert check_permits(probing.gate, 9, at, POLICY).count == 0
-    assert after_check(probing.gate, GOING, young=False, now=at, policy=POLICY).checks_possible
+    assert after_check(probing.gate, GOING, counts=False, now=at, policy=POLICY).checks_possible
+
+
+def test_missing_tasks_shut_the_checks_for_an_hour_at_most_whether_anybody_probes_or_not() -> None:
+    """Then each task is judged for itself; else a small set of forgotten tasks would hold everything for ever."""
+    gate, opens_at = _miss(OPEN, POLICY.misses_to_shut), NOW + POLICY.missing_max
+    probed = check_permits(gate, 9, opens_at - seconds(1), POLICY).gate
+
+    assert not probed.checks_possible
+    assert check_permits(probed, 2, opens_at - timedelta(microseconds=1), POLICY).count == 0
+    for shut in (gate, probed, _miss(gate, 50, at=opens_at - seconds(1))):
+        opened = check_permits(shut, 2, opens_at, POLICY)
+        assert (opened.count, opened.gate.checks_possible, opened.gate.misses) == (2, True, 0)
+
+
+def test_a_bad_key_does_not_open_by_itself() -> None:
+    shut = _after(OPEN, _refused(Refusal.UNAUTHORIZED))
+
+    assert check_permits(shut, 1, NOW + timedelta(days=9), POLICY).count == 0
 
 
 def test_a_check_that_failed_says_nothing_about_the_gate() -> None:
-    assert after_check(OPEN, NoAnswer("timeout"), young=False, now=NOW, policy=POLICY) is OPEN
+    assert after_check(OPEN, NoAnswer("timeout"), counts=True, now=NOW, policy=POLICY) is OPEN
 
 
 def test_resume_opens_all() -> None:

@@ -19,9 +19,11 @@ from lives import (
     after,
     change,
     checked,
+    looked_at,
     minutes,
     queued_again,
     running,
+    running_beside_a_lost_one,
     seconds,
     submitting,
     succeeded,
@@ -32,6 +34,7 @@ from app.lifecycle import schedule
 from app.lifecycle.answers import Accepted, NoAnswer, Unproven
 from app.lifecycle.job import Life
 from app.lifecycle.news import Answered, BooksDue, CalledBack, Claimed, HardDeadlinePassed, LeaseExpired, WaitOver
+from app.lifecycle.states import Outcome
 
 
 def _intervals(life: Life, looks: int, at: datetime = NOW) -> list[float]:
@@ -105,10 +108,58 @@ def test_pauses_between_sends_double_up_to_five_minutes() -> None:
     ],
 )
 def test_each_clock_runs_out_at_its_instant_and_not_before(situation: str, timer: object, expiry: timedelta) -> None:
-    life = LIVES[situation]()
+    at = SENT_AT + expiry
+    life = looked_at(LIVES[situation](), at)
 
-    assert _overdue(life, SENT_AT + expiry - timedelta(microseconds=1)) is None
-    assert _overdue(life, SENT_AT + expiry) == timer
+    assert _overdue(life, at - timedelta(microseconds=1)) is None
+    assert _overdue(life, at) == timer
+
+
+def _named(life: Life) -> Life:
+    return after(life, CalledBack(1, CANDIDATE))
+
+
+@pytest.mark.parametrize(
+    ("life", "timer"),
+    [(running(), HardDeadlinePassed(1)), (_named(unconfirmed()), WaitOver(1)), (LIVES["canceled"](), BooksDue(1)),
+     (_named(LIVES["failed"]()), BooksDue(1)), (_named(queued_again()), BooksDue(1))],
+    ids=["running", "unconfirmed", "settled, its task known", "settled, a task named", "queued, a task named"],
+)  # fmt: skip
+def test_a_gateway_that_was_off_for_two_days_looks_once_before_it_gives_up(life: Life, timer: object) -> None:
+    at, expiry = SENT_AT + timedelta(days=2), SENT_AT + POLICY.hard_deadline
+    early = looked_at(life, expiry - timedelta(microseconds=1))
+
+    for unseen in (life, early):
+        assert _overdue(unseen, at) is None
+        assert unseen.submission(1).due_at <= at, "yet somebody comes, to look"
+    assert _overdue(looked_at(life, expiry), at) == timer
+    assert _overdue(looked_at(life, at), at) == timer
+
+
+def test_a_lease_waits_for_no_look() -> None:
+    assert _overdue(_named(submitting()), SENT_AT + timedelta(days=2)) == LeaseExpired(1)
+
+
+@pytest.mark.parametrize("life", [queued_again, submitting, running, LIVES["failed"]])
+def test_a_closed_submission_with_a_candidate_has_a_clock_whatever_the_jobs_state(life: Callable[[], Life]) -> None:
+    s = replace(life().submission(1), outcome=Outcome.RELEASED, task_id=None, candidates=(CANDIDATE,), check_at=None)
+    closed = looked_at(life().with_submission(s), SENT_AT + POLICY.hard_deadline)
+
+    assert schedule.due_at(closed, closed.submission(1), POLICY) == SENT_AT + POLICY.hard_deadline
+    assert _overdue(closed, SENT_AT + POLICY.hard_deadline) == BooksDue(1)
+
+
+def test_the_hard_deadline_of_a_job_is_the_latest_of_its_open_submissions() -> None:
+    life = running_beside_a_lost_one()
+    younger = looked_at(life.with_submission(replace(life.submission(2), sent_at=NOW)), NOW + timedelta(days=3))
+    closed = younger.with_submission(replace(younger.submission(2), outcome=Outcome.RELEASED))
+
+    def overdue(life: Life, at: datetime) -> object:
+        return schedule.overdue(life, life.submission(1), at, POLICY, checks_possible=True)
+
+    assert overdue(younger, SENT_AT + POLICY.hard_deadline) is None
+    assert overdue(younger, NOW + POLICY.hard_deadline) == HardDeadlinePassed(1)
+    assert overdue(closed, SENT_AT + POLICY.hard_deadline) == HardDeadlinePassed(1)
 
 
 @pytest.mark.parametrize("life", [succeeded, queued_again])
@@ -122,7 +173,9 @@ def test_only_a_lease_runs_while_checks_are_impossible() -> None:
 
     assert _overdue(submitting(), at, checks_possible=False) == LeaseExpired(1)
     for situation in ("unconfirmed", "running", "failed", "canceled"):
-        assert _overdue(LIVES[situation](), at, checks_possible=False) is None
+        life = looked_at(LIVES[situation](), at)
+        assert _overdue(life, at, checks_possible=False) is None
+        assert _overdue(life, at) is not None
 
 
 @pytest.mark.parametrize("situation", ["unconfirmed", "running", "failed"])
@@ -185,3 +238,12 @@ def test_a_check_that_failed_waits_as_long_as_one_that_was_answered() -> None:
 
     assert answered.check_at == failed.check_at
     assert NOW + seconds(4) < answered.check_at < NOW + minutes(1)
+
+
+def test_a_check_that_is_asked_for_patience_waits_as_long_as_asked_and_never_shorter() -> None:
+    def next_check(retry_after: timedelta) -> datetime | None:
+        asked = NoAnswer("429", retry_after=retry_after)
+        return change(running(), checked(asked)).after.submission(1).check_at
+
+    assert next_check(minutes(20)) == NOW + minutes(20)
+    assert next_check(seconds(1)) == change(running(), checked(NoAnswer("429"))).after.submission(1).check_at

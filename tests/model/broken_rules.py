@@ -135,9 +135,72 @@ def proofs_do_not_close_a_submission(life: Life, news: n.News, now: datetime, po
 
 
 def the_wait_ignores_candidates(life: Life, s: Any, now: datetime, policy: Policy, *, checks_possible: bool) -> n.Timer | None:
-    forgetful = Life(life.job, tuple(replace(other, candidates=()) for other in life.submissions))
+    forgetful = _without_candidates(life)
     timer = schedule.overdue(forgetful, forgetful.submission(s.number), now, policy, checks_possible=checks_possible)
     return timer or schedule.overdue(life, s, now, policy, checks_possible=checks_possible)
+
+
+def the_end_of_the_wait_ignores_candidates(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+    """As the row is locked: a callback that came since the timer was seen is overlooked."""
+    if not isinstance(news, n.WaitOver):
+        return decide(life, news, now, policy)
+    change = decide(_without_candidates(life), news, now, policy)
+    kept = tuple(
+        replace(s, candidates=was.candidates) for s, was in zip(change.after.submissions, life.submissions, strict=True)
+    )
+    return replace(change, after=Life(change.after.job, kept))
+
+
+def nobody_needs_to_look(life: Life, s: Any, now: datetime, policy: Policy, *, checks_possible: bool) -> n.Timer | None:
+    seen = _looked_at(life, now)
+    return schedule.overdue(seen, seen.submission(s.number), now, policy, checks_possible=checks_possible)
+
+
+def it_is_given_up_unseen(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+    timer = isinstance(news, n.WaitOver | n.HardDeadlinePassed | n.BooksDue)
+    return decide(_looked_at(life, now) if timer else life, news, now, policy)
+
+
+def a_last_look_overrules_a_poke(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+    change = decide(life, news, now, policy)
+    if isinstance(news, n.Checked) and isinstance(news.reading, StillGoing | NotFound):
+        unpoked = life.with_submission(replace(life.submission(news.number), poked_at=None))
+        overruled = decide(unpoked, news, now, policy)
+        return overruled if overruled.after.job.is_settled and not life.job.is_settled else change
+    return change
+
+
+def one_tasks_last_look_is_enough(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+    return decide(_looked_at(life, now) if isinstance(news, n.Checked) else life, news, now, policy)
+
+
+def a_proof_is_forgotten_while_a_candidate_is_unread(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+    change = decide(life, news, now, policy)
+    forgetful = tuple(replace(s, refusal=None) for s in change.after.submissions)
+    return replace(change, after=Life(change.after.job, forgetful))
+
+
+def a_dropped_candidate_frees_nothing(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+    if isinstance(news, n.Checked):
+        proofless = Life(life.job, tuple(replace(s, refusal=None) for s in life.submissions))
+        change = decide(proofless, news, now, policy)
+        pairs = zip(change.after.submissions, life.submissions, strict=True)
+        return replace(change, after=Life(change.after.job, tuple(replace(s, refusal=was.refusal) for s, was in pairs)))
+    return decide(life, news, now, policy)
+
+
+def candidates_of_what_is_closed_have_no_clock(
+    life: Life, s: Any, now: datetime, policy: Policy, *, checks_possible: bool
+) -> n.Timer | None:
+    if not s.is_open and not life.job.is_settled:
+        return None
+    return schedule.overdue(life, s, now, policy, checks_possible=checks_possible)
+
+
+def checks_end_with_the_write_off(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
+    if isinstance(news, n.Checked) and life.submission(news.number).outcome is Outcome.WRITTEN_OFF:
+        return _nothing(life)
+    return decide(life, news, now, policy)
 
 
 def nobody_ends_the_wait(life: Life, s: Any, now: datetime, policy: Policy, *, checks_possible: bool) -> n.Timer | None:
@@ -152,7 +215,10 @@ def open_jobs(lives: list[Life]) -> int:
 
 _ONE = Environment(sends=2, give_back=False)
 _CANCELED = Environment(sends=2, cancel=True, give_back=False)
-_TWO = Environment(jobs=2, sends=1, forged=1, plain=True, give_back=False)
+_TWO = Environment(jobs=2, sends=1, forged=1, plain=True, sleepers=False, give_back=False)
+_FORGED = Environment(sends=2, forged=1, give_back=False)
+_LATE = Environment(sends=1, held=True, give_back=False)
+_LYING = Environment(sends=2, lying=True, sleepers=False, give_back=False)
 _ONE_SLOT = Environment(jobs=2, sends=1, slots=1, plain=True, sleepers=False, give_back=False)
 
 BROKEN_RULES: dict[str, BrokenRule] = {
@@ -172,7 +238,20 @@ BROKEN_RULES: dict[str, BrokenRule] = {
         ("no queue deadline", _ONE, "SHUT", {"decide": no_queue_deadline}),
         ("no hard deadline", _ONE, "STUCK", {"decide": no_hard_deadline}),
         ("nobody ends the wait", _ONE, "STUCK", {"overdue": nobody_ends_the_wait}),
-        ("the wait ignores candidates", _ONE, "DROP", {"overdue": the_wait_ignores_candidates}),
+        (
+            "the wait ignores candidates",
+            _ONE,
+            "DROP",
+            {"overdue": the_wait_ignores_candidates, "decide": the_end_of_the_wait_ignores_candidates},
+        ),
+        ("a timer is not looked at again", _LATE, "DROP", {"decide": the_end_of_the_wait_ignores_candidates}),
+        ("it is given up unseen", _ONE, "DROP", {"overdue": nobody_needs_to_look, "decide": it_is_given_up_unseen}),
+        ("a last look overrules a poke", _ONE, "POKE", {"decide": a_last_look_overrules_a_poke}),
+        ("one task's last look is enough", _LYING, "DROP", {"decide": one_tasks_last_look_is_enough}),
+        ("a proof is forgotten", _FORGED, "PROOF", {"decide": a_proof_is_forgotten_while_a_candidate_is_unread}),
+        ("a dropped candidate frees nothing", _FORGED, "LAW", {"decide": a_dropped_candidate_frees_nothing}),
+        ("closed ones have no clock", _FORGED, "SHUT STUCK", {"overdue": candidates_of_what_is_closed_have_no_clock}),
+        ("checks end with the write-off", _CANCELED, "MONEY", {"decide": checks_end_with_the_write_off}),
         ("permits count open jobs", _ONE_SLOT, "OVER", {"held": open_jobs}),
         ("a settled job is settled again", _ONE, "FINAL", {"decide": a_settled_job_is_settled_again}),
         ("a late look fails a canceled job", _CANCELED, "FINAL", {"decide": going_at_the_deadline_of_a_settled_job_fails_it}),
@@ -183,6 +262,14 @@ BROKEN_RULES: dict[str, BrokenRule] = {
 
 def _with_job(change: Change, **changes: Any) -> Change:
     return replace(change, after=change.after.with_job(replace(change.after.job, **changes)), effect=Effect.APPLIED)
+
+
+def _without_candidates(life: Life) -> Life:
+    return Life(life.job, tuple(replace(s, candidates=()) for s in life.submissions))
+
+
+def _looked_at(life: Life, now: datetime) -> Life:
+    return Life(life.job, tuple(replace(s, checked_at=now) for s in life.submissions))
 
 
 def _nothing(life: Life) -> Change:

@@ -1,20 +1,23 @@
 """Every interleaving of what can happen to one or two jobs, walked through the real `decide`, breadth first.
 
 The world is: the lives, as the core sees them; what is true upstream, which has neither idempotency nor cancel; two workers,
-each holding at most one thing in memory (a claimed submission about to be sent, an answer, or a check's reading not yet
-recorded), which a crash drops; and how many callbacks were forged. Leases and deadlines may run out at any moment that the real
-schedule allows: stopped processes, jumping clocks and slow networks are all a step not taken yet.
+each holding at most one thing in memory (a claimed submission about to be sent, an answer, a check's reading, or a timer that
+was seen to run out, not yet recorded), which a crash drops; and how many callbacks were forged. Leases and deadlines may run
+out at any moment that the real schedule allows: stopped processes, jumping clocks and slow networks are all a step not taken
+yet.
 
 What must never happen:
 
     DUP     sent again, or accepted a second time, without proof that the first was not accepted
-    DROP    a real task id reached us, and the job failed without it, other than at a hard deadline or an answered last check
+    DROP    a real task id reached us, and the job failed without it, other than at a hard deadline after a look that brought
+            nothing, or at an answered last check of every task
     CANCEL  claimed after a cancel was asked for
     MONEY   credits were used under an id that we were told, and when all is quiet they are on no submission
     WRONG   another job's task was adopted, or its pictures taken
     FINAL   a settled job changed
     OVER    more tasks are open upstream than there are permits
-    POKE    the record of a check erased a callback's "look now"
+    POKE    the record of a check erased a callback's "look now", or failed the job in spite of it
+    PROOF   a proof that nothing was accepted was recorded, and is nowhere
     LAW     a row that no table would take, an arrow that the chart does not have, figures that do not add up
     STUCK   timers and claims alone (no callbacks, checks failing) cannot settle the job and close its books
     SHUT    the same with the gate shut: timers alone cannot
@@ -87,9 +90,10 @@ class Environment:
     slots: int = 9  #: UPSTREAM_MAX_IN_FLIGHT
     lying: bool = False  #: the upstream may answer 500 after it accepted
     twins: bool = False  #: the jobs ask for the same, and the upstream does not echo the callback URL
-    sleepers: bool = True  #: a sender may sleep for longer than the books stay open
+    sleepers: bool = True  #: a sender, or a check of a known task, may sleep for longer than the books stay open
     forgets: bool = False  #: the upstream may lose a task that it accepted
     repeats: bool = False  #: an answer may be recorded twice, because the commit's acknowledgement was lost
+    held: bool = False  #: a timer may be seen to run out long before it is recorded
     give_back: bool = True  #: a sender may let go before the request was made (once a job)
     plain: bool = (
         False  #: nothing is rejected, fails, is unknown for a while, or is checked in vain; the first job alone is forged
@@ -162,8 +166,13 @@ class Model:
             case "queue deadline":
                 yield as_is, n.QueueDeadlinePassed(), AFTER_ALL
             case "timer":
-                timer, now = rest
-                yield as_is, timer, now
+                timer, now, looked = rest
+
+                def looked_at(life: Life) -> Life:
+                    """A check began when its time was over, and brought nothing."""
+                    return life.with_submission(replace(life.submission(timer.number), checked_at=now))
+
+                yield looked_at if looked else as_is, timer, now
             case "callback":
                 yield as_is, n.CalledBack(*rest), IN_TIME
             case "answer":
@@ -177,7 +186,13 @@ class Model:
         reading = self._reading(task, read)
         s = life.submission(number)
         matches = isinstance(reading, NoAnswer | NotFound) or is_ours(reading, life.job.request, s.token_hash)
-        first = {"young": YOUNG, "in time": IN_TIME, "deadline": AFTER_DEADLINE, "lost": IN_TIME}[when]
+        first = {
+            "young": YOUNG,
+            "in time": IN_TIME,
+            "deadline": AFTER_DEADLINE,
+            "last deadline": AFTER_DEADLINE,
+            "lost": IN_TIME,
+        }[when]
         looks = self.policy.lost_count if when == "lost" else 1
         for i in range(looks):
             now = first + i * timedelta(minutes=2)
@@ -186,6 +201,8 @@ class Model:
             def shown(life: Life, began_at: datetime = began_at) -> Life:
                 """A callback that came since the check began is newer than it, and wants a look at once."""
                 s = life.submission(number)
+                if when == "last deadline":  # the other tasks had theirs
+                    life = Life(life.job, tuple(replace(o, checked_at=began_at) for o in life.submissions))
                 if poked:
                     soon = began_at + self.policy.check_spacing
                     s = replace(s, poked_at=soon, check_at=soon, checked_at=began_at)
@@ -211,7 +228,7 @@ class Model:
                 return TaskFailed("Content policy violation detected", 0, **echoed)
 
     def timers(self, life_id: int) -> list[tuple[Key, bool]]:
-        """The timers that can run out, each with whether that needs a hard deadline. The real schedule says so."""
+        """The timers that can run out, each with whether somebody must have looked in vain. The real schedule says so."""
         if life_id not in self._known_timers:
             self._known_timers[life_id] = list(self._timers(self.lives[life_id]))
         return self._known_timers[life_id]
@@ -220,10 +237,11 @@ class Model:
         for s in life.submissions:
             if s.due_at is None:
                 continue  # nobody ever claims it
-            for now in (AFTER_DEADLINE, AFTER_ALL):
-                timer = self._overdue(life, s, now, self.policy, checks_possible=True)
+            for now, looked in ((AFTER_DEADLINE, False), (AFTER_ALL, False), (AFTER_ALL, True)):
+                seen = life.with_submission(replace(s, checked_at=now)) if looked else life
+                timer = self._overdue(seen, seen.submission(s.number), now, self.policy, checks_possible=True)
                 if timer is not None:
-                    yield ("timer", timer, now), now is AFTER_ALL
+                    yield ("timer", timer, now, looked), looked
                     break
         if life.job.state is JobState.QUEUED:
             yield ("queue deadline",), False
@@ -248,24 +266,44 @@ class Model:
                 case ("answer", j, number, kind):
                     yield ("crash", worker), (ids, truth, _working(workers, i, IDLE), forged), ()
                     yield from self._records_answer(world, i, j, number, kind)
+                case ("timer", j, _, step):
+                    let_go = (ids, truth, _working(workers, i, IDLE), forged)
+                    yield ("crash", worker), let_go, ()
+                    yield from self._runs_out(let_go, j, step, looked=False)
                 case ("check", j, number, task, read, poked):
                     yield ("crash", worker), (ids, truth, _working(workers, i, IDLE), forged), ()
                     yield from self._records_check(world, i, j, number, task, read, poked)
 
     def _timers_run_out(self, world: World, j: int) -> Iterator[tuple[Key, World, tuple[str, ...]]]:
         ids, truth, workers, forged = world
-        for step, hard in self.timers(ids[j]):
-            timer = step[1] if step[0] == "timer" else None
-            books = isinstance(timer, n.BooksDue)
-            if books and any(w and w[1:3] == (j, timer.number) and (w[0] == "check" or not self.env.sleepers) for w in workers):
-                continue  # no check takes as long as the books stay open
-            after, bad = self.apply(ids[j], step)
-            if not hard:
-                bad += self._dropped(ids[j], after, truth[j])
-            now_true = truth
-            if books:  # what nobody could learn within a day is written off
-                now_true = _told(truth, j, timer.number, None, CLOSED)
-            yield (j, *step[:2]), (_put(ids, j, after), now_true, workers, forged), bad
+        for step, looked in self.timers(ids[j]):
+            if (
+                self.env.held and step[0] == "timer" and not looked and IDLE in workers
+            ):  # seen now, recorded later; until then anything happens
+                held = ("timer", j, step[1].number, step)
+                yield (j, "see", step[1]), (ids, truth, _working(workers, workers.index(IDLE), held), forged), ()
+            yield from self._runs_out(world, j, step, looked=looked)
+
+    def _runs_out(self, world: World, j: int, step: Key, *, looked: bool) -> Iterator[tuple[Key, World, tuple[str, ...]]]:
+        ids, truth, workers, forged = world
+        timer = step[1] if step[0] == "timer" else None
+        books = isinstance(timer, n.BooksDue)
+        if books and any(self._outlives_books(w, ids, j, timer.number) for w in workers):
+            return
+        after, bad = self.apply(ids[j], step)
+        if not looked:
+            bad += self._dropped(ids[j], after, truth[j])
+        now_true = truth
+        if books and after != ids[j]:  # what nobody could learn within a day is written off
+            now_true = _told(truth, j, timer.number, None, CLOSED)
+        yield (j, *step[:2]), (_put(ids, j, after), now_true, workers, forged), bad
+
+    def _outlives_books(self, worker: Key, ids: Key, j: int, number: int) -> bool:
+        """No check of a candidate takes as long as the books stay open; one of a known task may."""
+        if not worker or worker[1:3] != (j, number) or worker[0] == "timer":
+            return False
+        of_candidate = worker[0] == "check" and self.lives[ids[j]].submission(number).task_id != worker[3]
+        return of_candidate or not self.env.sleepers
 
     def _claims(self, world: World, j: int, i: int) -> Iterator[tuple[Key, World, tuple[str, ...]]]:
         ids, truth, workers, forged = world
@@ -321,6 +359,9 @@ class Model:
         after, bad = self.apply(ids[j], ("answer", number, kind, taken))
         now_true = _told(truth, j, number, None, CONFIRMED) if kind == "id" else truth
         bad += self._dropped(ids[j], after, now_true[j])
+        s = self.lives[after].submission(number)
+        if kind == "proof" and s.is_open and s.task_id is None and s.refusal is None:
+            bad += ("PROOF",)
         label, now_ids = (j, "record answer", number, kind), _put(ids, j, after)
         yield label, (now_ids, now_true, _working(workers, i, IDLE), forged), bad
         if self.env.repeats:
@@ -333,20 +374,24 @@ class Model:
         taken = read not in ("404", "error") and self._is_taken(ids, j, number, task)
         mine = task == _task(j, number)
         adopted = self.lives[ids[j]].submission(number).task_id == task
-        for when in self._whens(task, read, adopted=adopted):
+        tasks = sum(s.is_open and s.task_id is not None for s in self.lives[ids[j]].submissions)
+        for when in self._whens(task, read, adopted=adopted, beside=tasks > adopted):
             after, bad = self.apply(ids[j], ("check", number, task, read, when, poked, taken))
-            now_true = _told(truth, j, number, None, CONFIRMED) if mine and read in ("going", "ok", "fail") else truth
-            if when not in ("deadline", "lost"):
-                bad += self._dropped(ids[j], after, now_true[j])
-            if mine and read == "ok" and not taken and self.lives[after].submission(number).outcome is not Outcome.SUCCEEDED:
+            outcome = self.lives[after].submission(number).outcome
+            told = mine and read in ("going", "ok", "fail") and outcome is not Outcome.WRITTEN_OFF
+            now_true = _told(truth, j, number, None, CONFIRMED) if told else truth
+            own = (number - 1,) if when in ("deadline", "lost") else ()
+            if when != "last deadline":
+                bad += self._dropped(ids[j], after, tuple(up for k, up in enumerate(now_true[j]) if k not in own))
+            if mine and read == "ok" and not taken and outcome is not Outcome.SUCCEEDED:
                 bad += ("MONEY",)  # it was told, and not written down
             label = (j, "record check", number, task, read, when)
             yield label, (_put(ids, j, after), now_true, _working(workers, i, IDLE), forged), bad
 
-    def _whens(self, task: str, read: str, *, adopted: bool) -> tuple[str, ...]:
+    def _whens(self, task: str, read: str, *, adopted: bool, beside: bool) -> tuple[str, ...]:
         match read:
             case "going":
-                return ("in time", "deadline")
+                return ("in time", "deadline", *(("last deadline",) if beside else ()))
             case "404" if task == BOGUS:
                 return ("young", "in time")
             case "404":
@@ -499,7 +544,9 @@ def _violations(before: Life, after: Life, news: n.News, now: datetime, policy: 
             bad.append("CANCEL")
         if any(s.outcome not in NOT_ACCEPTED for s in before.submissions):
             bad.append("DUP")
-    if isinstance(news, n.Checked) and _poke_is_lost(before, after, news, now, policy):
+    if isinstance(news, n.Checked) and (
+        _poke_is_lost(before, after, news, now, policy) or _poke_is_overruled(before, after, news)
+    ):
         bad.append("POKE")
     if not _is_own(after):
         bad.append("WRONG")
@@ -514,6 +561,12 @@ def _poke_is_lost(before: Life, after: Life, news: n.Checked, now: datetime, pol
     if was.poked_at is None or was.check_at is None or was.poked_at < news.began_at or not s.can_be_checked:
         return False
     return s.check_at is None or s.check_at > max(was.check_at, now + policy.check_spacing)
+
+
+def _poke_is_overruled(before: Life, after: Life, news: n.Checked) -> bool:
+    poked_at = before.submission(news.number).poked_at
+    fails = before.job.state is JobState.RUNNING and after.job.is_settled
+    return fails and poked_at is not None and poked_at >= news.began_at and isinstance(news.reading, StillGoing | NotFound)
 
 
 def _is_own(life: Life) -> bool:
@@ -552,6 +605,7 @@ def _is_lawful_submission(s: Submission) -> bool:
         and (s.outcome not in READ_TO_THE_END or told)
         and (s.outcome not in NOT_ACCEPTED or (s.credits is None and s.task_id is None))
         and (s.task_id is None or not s.candidates)
+        and (s.refusal is None or not s.is_open or bool(s.candidates))
     )
 
 
@@ -598,7 +652,7 @@ def _key(life: Life) -> Key:
         job.job_id.int, job.state, job.cancel_requested, job.images, job.error and job.error.code,
         tuple(
             (s.outcome, s.lease_until is None, s.due_at is None, s.check_at is None, s.poked_at is None, s.task_id,
-             s.candidates, s.credits, s.late_result is None)
+             s.candidates, s.refusal is None, s.credits, s.late_result is None)
             for s in life.submissions
         ),
     )  # fmt: skip
