@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+
+from app.errors import GatewayError, SettingsError
 
 #: Connections at once; uvicorn answers 503 beyond. It has no other defence against slow senders: see docs/operations.md.
 CONNECTIONS_MAX = 5000
@@ -39,7 +41,11 @@ def run_server(app: FastAPI, *, host: str, port: int, ready: Callable[[str], Non
     )
     server = _Server(config, lambda: ready(_address(listener)), lambda: app.state.let_go())  # noqa: PLW0108 - set by the start
     with contextlib.closing(listener):
-        server.run(sockets=[listener])
+        try:
+            server.run(sockets=[listener])
+        except SystemExit:  # uvicorn's own way to end a failed start
+            if keeper.error is None:
+                raise
     if keeper.error is not None:
         raise keeper.error
 
@@ -65,7 +71,7 @@ class _StartErrorKeeper:
     """uvicorn logs an error of the lifespan and goes on to exit; the command line wants to explain it instead."""
 
     def __init__(self, app: FastAPI) -> None:
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         lifespan = app.router.lifespan_context
 
         @contextlib.asynccontextmanager
@@ -73,10 +79,10 @@ class _StartErrorKeeper:
             try:
                 async with lifespan(scope) as state:
                     yield state
-            except (asyncio.CancelledError, GeneratorExit):
-                raise
-            except BaseException as error:
+            except Exception as error:
                 self.error = error
+                # What the gateway can explain is told in one line at the end, not in uvicorn's pages of trace before it.
+                logging.getLogger("uvicorn.error").disabled = isinstance(error, GatewayError)
                 raise
 
         app.router.lifespan_context = kept
@@ -89,8 +95,6 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
     except OSError as error:
-        from app.errors import SettingsError
-
         listener.close()
         raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     listener.set_inheritable(True)

@@ -71,7 +71,8 @@ def overdue(life: Life, s: Submission, now: datetime, policy: Policy, *, checks_
     expiry = _expiry(timer, life, s, policy)
     if expiry is None or expiry > now:
         return None
-    looked = not s.can_be_checked or (s.checked_at is not None and s.checked_at >= expiry)
+    waits_for = life.submissions if timer is news.WaitOver else (s,)
+    looked = all(o.checked_at is not None and o.checked_at >= expiry for o in waits_for if o.can_be_checked)
     return timer(s.number) if looked or timer is news.LeaseExpired else None
 
 

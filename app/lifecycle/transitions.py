@@ -407,7 +407,9 @@ def _may_fail(d: _Draft, news: n.Checked) -> bool:
 
 def _had_its_last_look(s: Submission, d: _Draft) -> bool:
     last = schedule.deadline(s, d.policy)
-    return last <= d.now and (s.task_id is None or (s.checked_at is not None and s.checked_at >= last))
+    if s.task_id is None:
+        return last <= d.now
+    return s.checked_at is not None and s.checked_at >= last and (s.poked_at is None or s.poked_at < s.checked_at)
 
 
 def _succeed(d: _Draft, s: Submission, news: n.Checked, reading: Succeeded) -> None:

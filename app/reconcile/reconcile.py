@@ -12,7 +12,6 @@ import structlog
 
 from app.lifecycle import gate as gates
 from app.lifecycle import news as n
-from app.lifecycle import schedule
 from app.lifecycle.answers import NoAnswer, NotFound, Reading
 from app.lifecycle.callback_health import CallbackHealth, judge
 from app.lifecycle.gate import Gate
@@ -44,7 +43,7 @@ class Reconciler:
         free = CHECKERS - len(self._looking)
         if free <= 0 or self._stopping:
             return None
-        claim = await self._due.claim_due(free, self._settlement.gate_policy, self._settlement.policy.check_lease)
+        claim = await self._due.claim_due(free, self._settlement.gate_policy, self._settlement.policy)
         self._settlement.saw_gate(claim.gate)
         for due in claim.taken:
             self._spawn(self._look(due, claim))
@@ -82,15 +81,13 @@ class Reconciler:
             log.error("a check failed", exc_info=error)
 
     async def _look(self, due: DueSubmission, claim: DueClaim) -> None:
-        life, s = due.life, due.life.submission(due.number)
-        timer = schedule.overdue(life, s, claim.now, self._settlement.policy, checks_possible=claim.gate.checks_possible)
-        if timer is not None:
-            await self._settlement.record(life.job.job_id, timer)
-        elif s.can_be_checked and claim.may_check:
-            await self._check(due, s, claim.gate, claim.now)
+        if due.timer is not None:
+            await self._settlement.record(due.life.job.job_id, due.timer)
+        elif due.task_id is not None:
+            await self._check(due, due.task_id, claim.gate, claim.now)
 
-    async def _check(self, due: DueSubmission, s: Submission, gate: Gate, now: datetime) -> None:
-        task_id = s.task_id or s.candidates[0]
+    async def _check(self, due: DueSubmission, task_id: str, gate: Gate, now: datetime) -> None:
+        s = due.life.submission(due.number)
         reading = await self._client.status(task_id)
         news = n.Checked(
             s.number,

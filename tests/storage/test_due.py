@@ -13,6 +13,7 @@ from app.lifecycle import gate as gates
 from app.lifecycle.answers import StillGoing
 from app.lifecycle.gate import GatePolicy, Shut
 from app.lifecycle.news import CalledBack, LeaseExpired
+from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.storage.due import DueClaim, DueStore
 from app.storage.gate_row import GateStore
@@ -20,11 +21,11 @@ from tests.databases import OpenDatabase
 from tests.storage.factory import Factory, HandClock
 
 UNLIMITED = GatePolicy(max_in_flight=10_000, submit_rate=1e6, status_rate=1e6)
-LEASE = timedelta(seconds=30)
+LEASE = Policy().check_lease
 
 
 async def claim(factory: Factory, limit: int = 100, policy: GatePolicy = UNLIMITED) -> DueClaim:
-    return await DueStore(factory.database).claim_due(limit, policy, LEASE)
+    return await DueStore(factory.database).claim_due(limit, policy, factory.policy)
 
 
 def job_ids(claim: DueClaim) -> list[UUID]:

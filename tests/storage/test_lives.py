@@ -318,7 +318,7 @@ async def test_a_late_result_is_kept_with_its_submission(factory: Factory, clock
     task, job_id = life.submissions[0].task_id, life.job.job_id
     assert task is not None
     clock.now += factory.policy.hard_deadline
-    await DueStore(factory.database).claim_due(1, GatePolicy(), timedelta(seconds=30))  # somebody had a last look
+    await DueStore(factory.database).claim_due(1, GatePolicy(), factory.policy)  # somebody had a last look
     failed = await factory.tell(job_id, HardDeadlinePassed(1))
     assert failed.job.state is JobState.FAILED
     after = await factory.tell(job_id, factory.check(task, Succeeded(("https://images/late.png",), 7)))

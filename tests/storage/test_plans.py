@@ -154,23 +154,23 @@ async def test_the_deadline_of_the_queue_walks_the_ages(history: Factory) -> Non
 
 
 async def test_a_claim_of_what_is_due_walks_its_index_in_order(history: Factory) -> None:
-    store, lease = DueStore(history.database), timedelta(seconds=30)
+    store = DueStore(history.database)
     (plan,) = await plans(
-        history.database, lambda: store.claim_due(10, POLICY, lease), r"FROM submissions.*ORDER BY submissions.due_at"
+        history.database, lambda: store.claim_due(10, POLICY, history.policy), r"FROM submissions.*ORDER BY submissions.due_at"
     )
     assert_served_by(plan, "submissions_due", "submissions")
     assert_unsorted(plan)
 
 
 async def test_a_lease_touches_only_the_rows_that_it_takes(history: Factory) -> None:
-    store, lease = DueStore(history.database), timedelta(seconds=30)
-    (plan,) = await plans(history.database, lambda: store.claim_due(10, POLICY, lease), r"^UPDATE submissions SET")
+    store = DueStore(history.database)
+    (plan,) = await plans(history.database, lambda: store.claim_due(10, POLICY, history.policy), r"^UPDATE submissions SET")
     assert_served_by(plan, r"(submissions_pk|sqlite_autoindex_submissions_\d)", "submissions")
 
 
 async def test_the_next_due_check_is_found_in_its_index(history: Factory) -> None:
-    store, lease = DueStore(history.database), timedelta(seconds=30)
-    (plan,) = await plans(history.database, lambda: store.claim_due(10, POLICY, lease), r"min\(submissions.due_at\)")
+    store = DueStore(history.database)
+    (plan,) = await plans(history.database, lambda: store.claim_due(10, POLICY, history.policy), r"min\(submissions.due_at\)")
     assert_served_by(plan, "submissions_due", "submissions")
 
 
