@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import SettingsError
@@ -23,13 +25,26 @@ def _duration(value: object) -> object:
     match = _DURATION.fullmatch(str(value).strip())
     if match is None:
         raise ValueError("write a duration like 15s, 10m or 2h")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    except OverflowError:
+        raise ValueError("write a duration of at most 366d") from None
 
 
 def _web_address(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
         raise ValueError("write an address like https://gateway.example.com")
+    if value is not None and not _is_plain(value):
+        raise ValueError("write an address without user and password, and with a port from 1 to 65535")
     return value.rstrip("/") if value else None
+
+
+def _is_plain(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _key_shape(value: SecretStr | None) -> SecretStr | None:
@@ -44,7 +59,7 @@ def _upstream_key_shape(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
@@ -52,7 +67,7 @@ class Settings(BaseSettings):
     """All settings. Raise nothing from here: use `load`, which says in one line what is wrong."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GATEWAY_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix="GATEWAY_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     database_url: str = Field("sqlite:///./data/gateway.db", description="Also `postgresql://…` and `postgres://…`.")
@@ -95,6 +110,14 @@ class Settings(BaseSettings):
     )
     log_format: Literal["json", "console"] | None = Field(None, description="Default: `json`; `console` on a terminal.")
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Settings:
+        if self.poll_max < self.poll_min:
+            raise ValueError("GATEWAY_POLL_MAX must not be shorter than GATEWAY_POLL_MIN")
+        if self.hard_deadline < self.job_deadline:
+            raise ValueError("GATEWAY_HARD_DEADLINE must not be shorter than GATEWAY_JOB_DEADLINE")
+        return self
+
     def policy(self) -> Policy:
         return Policy(
             queue_deadline=self.queue_deadline,
@@ -104,7 +127,7 @@ class Settings(BaseSettings):
             hard_deadline=self.hard_deadline,
             callback_grace=self.callback_grace if self.public_base_url else self.poll_min,
             poll_min=self.poll_min,
-            poll_max=max(self.poll_min, self.poll_max),
+            poll_max=self.poll_max,
             callbacks_expected=self.public_base_url is not None,
         )
 
@@ -126,5 +149,14 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        name = "GATEWAY_" + "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        name = "".join(f"GATEWAY_{part}: ".upper() for part in first["loc"][:1])
+        raise SettingsError(name + message) from None
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(".env cannot be read as UTF-8 text") from None
+
+
+def unknown_names() -> list[str]:
+    """Variables of the environment that look like settings and are none: a slip of the pen changes nothing silently."""
+    known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_URL", "GATEWAY_API_KEY"}
+    return sorted(name for name in os.environ if name.upper().startswith("GATEWAY_") and name.upper() not in known)

@@ -51,7 +51,7 @@ async def _checks(gateway: Any) -> dict[str, dict[str, Any]]:
             "database": {"ok": False, "detail": detail}, "migrations": {"ok": False}, "gate": {"ok": False},
             "callbacks": callbacks,
         }  # fmt: skip
-    shut = "paused" if gate.paused_at else gate.checks_shut or gate.shut
+    shut = gate.why_submits_are_shut
     return {
         "database": {"ok": True},
         "migrations": {"ok": True},

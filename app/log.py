@@ -21,7 +21,11 @@ _SHARED: list[Processor] = [
 def configure(log_format: Literal["json", "console"] | None = None, level: int = logging.INFO) -> None:
     """Sends all logs, the libraries' as well, to standard error: JSON lines, or readable ones on a terminal."""
     console = log_format == "console" or (log_format is None and sys.stderr.isatty())
-    renderer: Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer()
+    )
     formatting: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if not console:
         formatting.append(structlog.processors.format_exc_info)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypedDict
 
 import httpx
@@ -18,7 +19,7 @@ from app.access.callers import Access
 from app.callbacks.receive import Receiver
 from app.callbacks.router import router as callbacks_router
 from app.clock import Clock
-from app.config import Settings
+from app.config import Settings, unknown_names
 from app.dispatch.dispatch import Dispatcher
 from app.dispatch.router import router as dispatch_router
 from app.errors import SchemaError, SettingsError
@@ -50,7 +51,7 @@ log = structlog.get_logger()
 
 POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
 HOUSEKEEPING_EVERY = 15.0  #: seconds
-STOP_GRACE = 20.0  #: seconds that a stop waits for what is in flight; below the usual 30 s of an orchestrator
+STOP_GRACE = 12.0  #: seconds that a stop waits for what is in flight, after the server's own; in sum below the usual 30 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,13 @@ class Gateway:
     watchers: Watchers
     intake: Intake
     receiver: Receiver
-    first_key: str | None  #: an admin key made just now, to be shown once
+    on_stop: list[Callable[[], None]] = field(default_factory=list)  #: called when the process is told to stop
+    first_key: str | None = None  #: an admin key made just now, to be shown once
+
+    def let_go(self) -> None:
+        """The process was told to stop: whoever waits gets the job as it is, and nothing more is sent."""
+        for stop in self.on_stop:
+            stop()
 
 
 class AppState(TypedDict):
@@ -94,7 +101,7 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[AppState]:
         async with open_gateway(settings, with_duties=with_duties, seams=seams) as gateway:
-            app.state.first_key, app.state.let_go = gateway.first_key, gateway.watchers.stop
+            app.state.first_key, app.state.let_go = gateway.first_key, gateway.let_go
             yield {"gateway": gateway}
 
     app = FastAPI(
@@ -111,6 +118,18 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
     return app
 
 
+@contextmanager
+def alone_on(setting: str) -> Iterator[None]:
+    """Holds the lock of a SQLite database; nothing to hold on PostgreSQL.
+
+    Raises:
+        AlreadyRunningError: another process holds it.
+    """
+    url = database_url(setting)
+    with only_process(Path(url.database or "")) if url.get_backend_name() == "sqlite" else nullcontext():
+        yield
+
+
 @asynccontextmanager
 async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = Seams()) -> AsyncIterator[Gateway]:
     """Opens the database, prepares the first key, and runs the duties until the block ends.
@@ -124,13 +143,15 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
     upstream_key = _required_key(settings)
     async with AsyncExitStack() as stack:
         database = Database(database_url(settings.database_url), clock=seams.clock)
-        if database.is_sqlite:
-            database.path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(only_process(database.path))
+        stack.enter_context(alone_on(settings.database_url))
         stack.push_async_callback(database.dispose)
         await _ready_schema(settings, database)
-        gateway = _assemble(settings, database, first_key=await _first_key(settings, database))
+        gateway = _assemble(settings, database)
         await gateway.gate_store.change(lambda gate, _now: gates.with_key(gate, _fingerprint(settings, upstream_key)))
+        if names := unknown_names():
+            log.warning("these are no settings of this version, and change nothing", names=names)
+        if database.is_sqlite and not with_duties:
+            log.warning("nothing is sent, checked or settled: on SQLite no other process can do it")
         if settings.public_base_url is None:
             log.warning("GATEWAY_PUBLIC_BASE_URL is not set: the upstream cannot call back, results are polled for")
         if with_duties:
@@ -145,7 +166,8 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
             wakeups = Wakeups(database, gateway.settlement.wakes.heard)
             gateway.settlement.wakes.tell_others = wakeups.send
             await stack.enter_async_context(wakeups.running())
-        yield gateway
+        # Last of all: a key that is shown only once must not be made by a start that then fails.
+        yield replace(gateway, first_key=await _first_key(settings, database))
         await gateway.intake.drained()
         await gateway.receiver.drained()
         await gateway.settlement.drained()
@@ -169,6 +191,7 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
         Loop("reconcile", reconciler.sweep, floor=POLL_FLOOR, wake=settlement.wakes.reconcile),
         Loop("housekeeping", housekeeping.sweep, floor=HOUSEKEEPING_EVERY),
     ]
+    gateway.on_stop.append(dispatcher.send_no_more)
     try:
         async with _looping(loops):
             yield
@@ -200,7 +223,7 @@ async def _end_old_leases(gateway: Gateway) -> None:
             await gateway.settlement.record(job_id, Answered(number, gone))
 
 
-def _assemble(settings: Settings, database: Database, *, first_key: str | None) -> Gateway:
+def _assemble(settings: Settings, database: Database) -> Gateway:
     lives, gate_store = LifeStore(database), GateStore(database)
     watchers = Watchers(lives)
     settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers)
@@ -217,7 +240,7 @@ def _assemble(settings: Settings, database: Database, *, first_key: str | None) 
         watchers=watchers,
         intake=Intake(IntakeStore(database), settlement.wakes),
         receiver=Receiver(receipts, settlement),
-        first_key=first_key,
+        on_stop=[watchers.stop],
     )
 
 

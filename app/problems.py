@@ -97,14 +97,15 @@ def install(app: FastAPI) -> None:
         retry = {"Retry-After": str(RETRY_AFTER_STORAGE)}
         return _answer(request, Problem(503, "storage_unavailable", detail, headers=retry))
 
-    async def on_surprise(request: Request, error: Exception) -> Response:
-        return _answer(request, Problem(500, "internal_error", "Something went wrong on our side; the request id names it."))
-
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(StorageUnavailableError, on_storage)
-    app.add_exception_handler(Exception, on_surprise)
+
+
+def internal_error(request: Request) -> Response:
+    """The answer to a defect of ours: says nothing of it but the request id, which leads to the log."""
+    return _answer(request, Problem(500, "internal_error", "Something went wrong on our side; the request id names it."))
 
 
 def field_problem(error: Mapping[str, Any]) -> FieldProblem:

@@ -11,7 +11,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.problems import Problem
+from app.problems import Problem, internal_error
 
 log = structlog.get_logger()
 
@@ -50,7 +50,9 @@ class RequestLog:
                 await self._app(scope, receive, send_with_id)
             except Exception:
                 log.exception("request failed", method=scope["method"], route=_route(scope))
-                raise
+                if status:
+                    raise  # the answer has begun: the server can only break it off
+                await internal_error(Request(scope))(scope, receive, send_with_id)
             finally:
                 if _route(scope) not in _UNLOGGED:
                     took = round((time.perf_counter() - began) * 1000, 1)

@@ -20,9 +20,9 @@ def migrate(connection: Connection) -> None:
 
 
 async def from_the_command_line() -> None:
-    from app.config import Settings
+    from app import config
 
-    database = Database(database_url(Settings().database_url))
+    database = Database(database_url(config.load().database_url))
     try:
         async with database.migrating() as connection:
             await connection.run_sync(migrate)

@@ -19,11 +19,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 @cli.command()
 def upgrade(as_json: Json = False) -> None:
     """Bring the schema to the version that this program needs. Safe to repeat, and at several places at once."""
+    from contextlib import nullcontext
+
     from app.storage import schema
+    from app.storage.process_lock import only_process
 
     async def work(database: Database) -> str | None:
-        await schema.upgrade(database)
-        return await schema.current(database)
+        with only_process(database.path) if database.is_sqlite else nullcontext():
+            await schema.upgrade(database)
+            return await schema.current(database)
 
     _tell(as_json, current=_with_database(work))
 
@@ -54,8 +58,6 @@ def _with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:
 
     async def run() -> Result:
         database = Database(database_url(config.load().database_url))
-        if database.is_sqlite:
-            database.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return await work(database)
         finally:

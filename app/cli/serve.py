@@ -21,10 +21,12 @@ def serve(
     """
     from app import config, log
     from app.cli.server import run_server
-    from app.main import create_app
+    from app.main import alone_on, create_app
 
     settings = config.load()
     log.configure(settings.log_format)
+    with alone_on(settings.database_url):  # said before the port is found taken by the same process
+        pass
     app = create_app(settings, with_duties=worker)
     run_server(app, host=host, port=port, ready=lambda url: _say_ready(url, app.state.first_key))
 

@@ -17,7 +17,7 @@ from app.errors import GatewayError, SettingsError
 
 #: Connections at once; uvicorn answers 503 beyond. It has no other defence against slow senders: see docs/operations.md.
 CONNECTIONS_MAX = 5000
-DRAIN_SECONDS = 8  #: how long a stop waits for open requests; then the duties have 20 s, which is 28 of the usual 30
+DRAIN_SECONDS = 8  #: how long a stop waits for open requests; what was sent has this time too, and 12 s more
 
 
 def run_server(app: FastAPI, *, host: str, port: int, ready: Callable[[str], None]) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from app.storage.process_lock import only_process
+
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 UPSTREAM_KEY = "sk-emulator"
@@ -44,8 +46,10 @@ async def open_stage(folder: Path) -> AsyncIterator[Stage]:
         StageError: one did not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("gateway.db*"):
-        old.unlink()
+    database = folder / "gateway.db"
+    with only_process(database):  # not under a demo that still runs
+        for old in (database, *folder.glob("gateway.db-*")):
+            old.unlink(missing_ok=True)
     exit_codes: dict[str, int] = {}
     async with _process("emulator", ["emulator", "--port", "0", "--json"], {}, folder, exit_codes) as emulator:
         emulator_url = await _announced_url(emulator)
@@ -77,6 +81,7 @@ async def _process(
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "app", *arguments,
             env={**clean, **environment}, stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True,
+            cwd=folder,  # away from the .env of whoever runs it
         )  # fmt: skip
         try:
             yield process

@@ -20,6 +20,7 @@ from app.upstream.client import UpstreamClient
 log = structlog.get_logger()
 
 SENDERS = 100  #: submits under way at once in one process
+RECORD_GRACE = 3.0  #: seconds that a stop waits for the last records
 CALLBACK_PATH = "/callbacks/"
 
 
@@ -68,14 +69,22 @@ class Dispatcher:
     async def stop(self, grace: float) -> None:
         """Gives back what is claimed and unsent, and waits up to `grace` seconds for what is in flight.
 
-        What is still unanswered then is left to its lease: the next start, or another replica, calls it unconfirmed.
+        What is still unanswered then is recorded as lost; and where even that cannot be written down, its lease runs out, and
+        the next start, or another replica, calls it unconfirmed.
         """
-        self._stopping = True
+        self.send_no_more()
         if self._sending:
             _, late = await asyncio.wait(self._sending, timeout=grace)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            _, stuck = await asyncio.wait(late, timeout=RECORD_GRACE) if late else (late, late)
+            for task in stuck:
+                task.cancel()
+            await asyncio.gather(*stuck, return_exceptions=True)
+
+    def send_no_more(self) -> None:
+        """From now on, what is claimed and unsent is given back."""
+        self._stopping = True
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         was_full = len(self._sending) >= SENDERS
@@ -86,22 +95,26 @@ class Dispatcher:
             log.error("a sender failed", exc_info=error)
 
     async def _send(self, life: Life, token: str, claimed_at: float) -> None:
-        job, number = life.job, life.job.submission
-        if reason := self._why_not_now(claimed_at):
-            await self._settlement.record_surely(job.job_id, GivenBack(number, reason))
-            await self._settlement.report_submit(None)
-            return
+        job_id, number = life.job.job_id, life.job.submission
+        with structlog.contextvars.bound_contextvars(job_id=str(job_id), submission=number):
+            if reason := self._why_not_now(claimed_at):
+                await self._settlement.record_surely(job_id, GivenBack(number, reason))
+                await self._settlement.report_submit(None)
+                return
+            answer = await self._answer(life, token)
+            with structlog.contextvars.bound_contextvars(answer=repr(answer)):
+                await self._settlement.record_surely(job_id, Answered(number, answer))
+            await self._settlement.report_submit(answer)
+
+    async def _answer(self, life: Life, token: str) -> SubmitAnswer:
         callback_url = f"{self._public_base_url}{CALLBACK_PATH}{token}" if self._public_base_url else None
-        answer: SubmitAnswer
         try:
-            answer = await self._client.submit(job.request, callback_url)
+            return await self._client.submit(life.job.request, callback_url)
         except asyncio.CancelledError:  # by `stop`: its grace is over, and this is what is known
-            answer = Unproven("the gateway stopped before the answer came")
+            return Unproven("the gateway stopped before the answer came")
         except Exception as error:
-            log.error("the client failed", job_id=str(job.job_id), exc_info=error)
-            answer = Unproven(f"the client failed: {type(error).__name__}")
-        await self._settlement.record_surely(job.job_id, Answered(number, answer))
-        await self._settlement.report_submit(answer)
+            log.error("the client failed", exc_info=error)
+            return Unproven(f"the client failed: {type(error).__name__}")
 
     def _why_not_now(self, claimed_at: float) -> str | None:
         """A sender that was asleep must not send when its lease may end before the answer comes."""

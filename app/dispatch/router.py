@@ -25,53 +25,60 @@ class DoorView(BaseModel):
 
 
 class DispatchView(BaseModel):
+    """The gate as operators see it."""
+
     submits: DoorView
     checks: DoorView
     paused_by: str | None
     failures: int = Field(description="Failed submits in a row.")
+    open_submissions: int = Field(description="Submissions open upstream, unconfirmed ones included; each holds a slot.")
+    max_in_flight: int = Field(description="Slots.")
 
 
 @router.get("", summary="Is the gate open?")
 async def show_dispatch(request: Request, caller: CurrentCaller) -> DispatchView:
     """Whether submits and checks may go, and if not, why and until when."""
     caller.require(Scope.ADMIN)
-    return dispatch_view(await request.state.gateway.gate_store.read())
+    gateway = request.state.gateway
+    limit = gateway.settings.upstream_max_in_flight
+    return dispatch_view(await gateway.gate_store.read(), await gateway.history.count_open(limit), limit)
 
 
 @router.post("/pause", summary="Stop sending jobs")
 async def pause_dispatch(request: Request, caller: CurrentCaller) -> DispatchView:
     """Jobs are still accepted, and what was sent is still checked and settled. Repeating it changes nothing."""
     caller.require(Scope.ADMIN)
-    _, after = await request.state.gateway.gate_store.change(lambda gate, now: gates.pause(gate, caller.key_id, now))
-    return dispatch_view(after)
+    await request.state.gateway.gate_store.change(lambda gate, now: gates.pause(gate, caller.key_id, now))
+    return await show_dispatch(request, caller)
 
 
 @router.post("/resume", summary="Send jobs again")
 async def resume_dispatch(request: Request, caller: CurrentCaller) -> DispatchView:
     """Ends a pause, and opens what the gateway shut by itself; what is still wrong will shut it again."""
     caller.require(Scope.ADMIN)
+    settlement = request.state.gateway.settlement
     _, after = await request.state.gateway.gate_store.change(lambda gate, _now: gates.resume(gate))
-    request.state.gateway.settlement.saw_gate(after)
-    request.state.gateway.settlement.wakes.ring("dispatch")
-    request.state.gateway.settlement.wakes.ring("reconcile")
-    return dispatch_view(after)
+    settlement.saw_gate(after)
+    settlement.wakes.ring("dispatch")
+    settlement.wakes.ring("reconcile")
+    return await show_dispatch(request, caller)
 
 
-def dispatch_view(gate: Gate) -> DispatchView:
-    reason = Shut.PAUSED if gate.paused_at else gate.checks_shut or gate.shut
-    since = gate.paused_at or gate.checks_shut_at or gate.shut_at
-    automatic = reason is not None and reason is gate.shut
+def dispatch_view(gate: Gate, open_submissions: int, max_in_flight: int) -> DispatchView:
+    reason = gate.why_submits_are_shut
+    since, until, detail = {
+        None: (None, None, None),
+        Shut.PAUSED: (gate.paused_at, None, None),
+        gate.checks_shut: (gate.checks_shut_at, gate.check_probe_at, None),
+        gate.shut: (gate.shut_at, gate.shut_until, gate.shut_detail),
+    }[reason]
     return DispatchView(
-        submits=DoorView(
-            open=reason is None,
-            reason=reason,
-            since=since,
-            until=gate.shut_until if automatic else None,
-            detail=gate.shut_detail if automatic else None,
-        ),
+        submits=DoorView(open=reason is None, reason=reason, since=since, until=until, detail=detail),
         checks=DoorView(
             open=gate.checks_possible, reason=gate.checks_shut, since=gate.checks_shut_at, until=gate.check_probe_at
         ),
         paused_by=gate.paused_by,
         failures=gate.failures,
+        open_submissions=open_submissions,
+        max_in_flight=max_in_flight,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,9 +12,10 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.access.callers import Caller, CurrentCaller, Scope
+from app.errors import StorageUnavailableError
 from app.jobs import schemas
 from app.jobs.cursor import read_cursor, write_cursor
-from app.jobs.schemas import CanceledView, EventList, JobPage, JobRequest, JobView
+from app.jobs.schemas import CanceledView, EventList, JobPage, JobRequest, JobView, Text
 from app.lifecycle.job import Life
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.states import JobState
@@ -41,7 +43,7 @@ class ListFilters(BaseModel):
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=200, description="`next_cursor` of the page before.")
     state: list[JobState] = Field(default_factory=list, description="May be repeated.")
-    tenant: str | None = Field(None, max_length=200, description="Another tenant's jobs; for admin keys.")
+    tenant: Text | None = Field(None, max_length=200, description="Another tenant's jobs; for admin keys.")
 
 
 @router.post(
@@ -154,7 +156,8 @@ async def _waited(request: Request, life: Life, prefer: str | None) -> tuple[Lif
         return life, {"Vary": "Prefer"}
     seconds = min(int(wanted[1]), WAIT_MAX)
     if seconds and not life.job.is_settled:
-        life = await request.state.gateway.watchers.until_settled(life.job.job_id, seconds) or life
+        with suppress(StorageUnavailableError):  # the job is accepted: its id must not be lost in a 503
+            life = await request.state.gateway.watchers.until_settled(life.job.job_id, seconds) or life
     return life, {"Vary": "Prefer", "Preference-Applied": f"wait={seconds}"}
 
 

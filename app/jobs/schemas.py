@@ -67,14 +67,17 @@ class JobRequest(BaseModel):
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict, max_length=16, description="Up to 16 pairs of your own; returned with the job."
     )
-    priority: Literal["high", "normal", "low"] = Field("normal", description="Order within your own queue.")
+    priority: Literal["high", "normal", "low"] = Field("normal", description="Order within the queue.")
 
     def generation(self) -> GenerationRequest:
         return GenerationRequest(self.prompt, self.size, self.seed, self.output_format)
 
     def fingerprint(self) -> bytes:
-        """SHA-256 of the body with defaults applied: what makes two requests the same for an idempotency key."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        """SHA-256 of the body with defaults applied: what makes two requests the same for an idempotency key.
+
+        What is as by default is left out, so that a field which a later release adds does not change it.
+        """
+        canonical = json.dumps(self.model_dump(exclude_defaults=True), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).digest()
 
 
@@ -139,7 +142,7 @@ class JobView(BaseModel):
     submitted_at: datetime | None
     finished_at: datetime | None
     updated_at: datetime
-    poll_after_ms: int | None = Field(description="When asking again is worth it; absent once settled.")
+    poll_after_ms: int | None = Field(description="When asking again is worth it; null once settled.")
     links: LinksView
 
 

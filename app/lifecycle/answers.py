@@ -67,6 +67,7 @@ class StillGoing:
     status: str
     callback_url: str | None = None  #: as the upstream echoes our request; decides whether a candidate is ours
     prompt: str | None = None  #: as echoed
+    credits: int | None = None  #: as told; they count only once the task is over
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,9 @@ class Gate:
     def checks_possible(self) -> bool:
         return self.checks_shut is None
 
-    def why_submits_are_shut(self, now: datetime) -> Shut | None:
-        """The reason that holds back submits now, the most lasting first; None when they may go."""
+    @property
+    def why_submits_are_shut(self) -> Shut | None:
+        """The reason that holds back submits, the most lasting first; None when they may go."""
         if self.paused_at is not None:
             return Shut.PAUSED
         if self.checks_shut is not None:

@@ -37,6 +37,9 @@ from app.lifecycle.states import (
     Outcome,
 )
 
+#: Callbacks of one submission that the timeline tells; a flood is counted, not told.
+CALLBACKS_TOLD = 20
+
 
 class Effect(StrEnum):
     """What became of a piece of news. `STALE` is an ordinary result: somebody else was first."""
@@ -299,7 +302,8 @@ def _hear(d: _Draft, news: n.CalledBack) -> None:
     d.put(
         s.number, candidates=candidates, check_at=soonest, checks=0, poked_at=d.now, callbacks=s.callbacks + 1
     )  # fmt: skip
-    d.tell("callback", submission=s.number, named=news.task_id if candidates != s.candidates else None)
+    if candidates != s.candidates or s.callbacks < CALLBACKS_TOLD:
+        d.tell("callback", submission=s.number, named=news.task_id if candidates != s.candidates else None)
 
 
 def _check(d: _Draft, news: n.Checked) -> None:
@@ -349,12 +353,24 @@ def _read(d: _Draft, news: n.Checked) -> None:
             d.put(s.number, upstream_status=reading.status, not_found_since=None, not_found_count=0)
             _look_again(d, s, news, reading.status)
             _last_look(d, news, f"The task was still {reading.status} at its deadline.")
+            if reading.status == "SUCCESS" and d.job.is_settled:
+                _book_without_pictures(d, s.number, reading)
         case Succeeded():
             _succeed(d, s, news, reading)
         case TaskFailed():
             _fail_task(d, s, news, reading)
         case _:
             assert_never(reading)
+
+
+def _book_without_pictures(d: _Draft, number: int, reading: StillGoing) -> None:
+    """It ended, was billed, and never showed a picture: the books need wait for nothing more."""
+    credits = PRICE if reading.credits is None else reading.credits
+    d.put(
+        number, outcome=Outcome.SUCCEEDED, credits=credits, closed_at=d.now, check_at=None, lease_until=None,
+        late_result={"status": "SUCCESS", "images": []},
+    )  # fmt: skip
+    d.tell("late_result", submission=number, status="SUCCESS", credits=credits)
 
 
 def _look_again(d: _Draft, s: Submission, news: n.Checked, read: str) -> None:

@@ -48,7 +48,7 @@ class Reconciler:
         for due in claim.taken:
             self._spawn(self._look(due, claim))
         if claim.gate.checks_shut is gates.Shut.BAD_KEY:
-            await self._probe_key()
+            self._spawn(self._probe_key())
         if claim.taken:
             return 0.0
         return (claim.retry_at - claim.now).total_seconds() if claim.retry_at else None

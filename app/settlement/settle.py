@@ -164,7 +164,11 @@ async def _until_stored(write: Callable[[], Awaitable[Result]]) -> Result:
             return await write()
         except StorageUnavailableError as error:
             log.error("waiting for the database", reason=str(error), again_in=pause)
-            await asyncio.sleep(pause)
+            try:
+                await asyncio.sleep(pause)
+            except asyncio.CancelledError:
+                log.critical("gave up waiting for the database; this could not be written down")
+                raise
             pause = min(pause * 2, 5.0)
 
 

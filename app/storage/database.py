@@ -34,7 +34,7 @@ _MIGRATION_LOCK = 0x71774A6F62  #: a number of our own for the advisory lock
 
 
 class Database:
-    """An open database. Make one with `connect`, and `dispose` of it; undisposed engines keep the process from ending."""
+    """An open database. `dispose` of it: undisposed engines keep the process from ending."""
 
     def __init__(self, url: URL, *, clock: Clock | None = None) -> None:
         self.url = url
@@ -127,6 +127,7 @@ class Database:
                 max_overflow=10,
                 pool_timeout=10,
                 pool_pre_ping=True,
+                hide_parameters=True,  # they hold prompts and hashes; a log is no place for them
                 connect_args={
                     "prepare_threshold": None,  # PgBouncer in transaction mode keeps no prepared statements
                     "connect_timeout": 5,
@@ -136,7 +137,12 @@ class Database:
                 },
             )
         engine = create_async_engine(
-            self.url, pool_size=4 if read_only else 1, max_overflow=0, pool_timeout=30, connect_args={"timeout": 30}
+            self.url,
+            pool_size=4 if read_only else 1,
+            max_overflow=0,
+            pool_timeout=30,
+            hide_parameters=True,
+            connect_args={"timeout": 30},
         )
         _prepare_sqlite(engine, read_only=read_only)
         return engine
@@ -150,8 +156,8 @@ def database_url(setting: str) -> URL:
     """
     try:
         url = make_url(setting.replace("postgres://", "postgresql://", 1))
-    except Exception as error:
-        raise SettingsError("GATEWAY_DATABASE_URL is not a database URL") from error
+    except Exception:  # noqa: BLE001 - whatever it says may hold the password
+        raise SettingsError("GATEWAY_DATABASE_URL is not a database URL") from None
     match url.get_backend_name():
         case "sqlite" if url.database and url.database != ":memory:":
             return url.set(drivername="sqlite+aiosqlite")

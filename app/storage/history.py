@@ -16,6 +16,7 @@ from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.lives import lives_of
+from app.storage.queue import count_open
 from app.storage.types import Instant
 
 Key = tuple[datetime, UUID]  #: the place of a job in a list, newest first
@@ -63,6 +64,11 @@ class HistoryStore:
                 .limit(limit)
             )
             return [Closed(r.closed_at, r.answered_at, r.callbacks > 0) for r in rows], now
+
+    async def count_open(self, at_most: int) -> int:
+        """Open submissions, counted no further than one past `at_most`."""
+        async with self.database.reading() as connection:
+            return await count_open(connection, at_most)
 
     async def counts(self) -> dict[JobState, int]:
         """Jobs in each unsettled state; each is read from an index of its own."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.errors import AlreadyRunningError
+from app.errors import AlreadyRunningError, SettingsError
 
 
 @contextmanager
@@ -17,10 +17,15 @@ def only_process(database_path: Path) -> Iterator[None]:
 
     Raises:
         AlreadyRunningError: another process holds it; the message names its process id.
+        SettingsError: the folder cannot be written.
     """
     path = database_path.with_name(database_path.name + ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+")
+    except OSError as error:
+        raise SettingsError(f"GATEWAY_DATABASE_URL: {path.parent} cannot be written: {error.strerror}") from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

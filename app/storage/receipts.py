@@ -12,13 +12,13 @@ from sqlalchemy import insert, select
 
 from app.lifecycle.news import CalledBack
 from app.lifecycle.states import READ_TO_THE_END
-from app.lifecycle.transitions import Change
+from app.lifecycle.transitions import CALLBACKS_TOLD, Change
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.lives import Decide, apply_locked, lock
 
 #: Receipts kept for one submission; a flood is counted on the submission, not stored.
-RECEIPTS_MAX = 20
+RECEIPTS_MAX = CALLBACKS_TOLD
 
 
 class CallbackOutcome(StrEnum):

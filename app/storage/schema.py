@@ -29,7 +29,9 @@ async def downgrade(database: Database, revision: str) -> None:
 
 
 async def current(database: Database) -> str | None:
-    """The revision that the database is at; None for an empty one."""
+    """The revision that the database is at; None for an empty one, or a SQLite file that is not there."""
+    if database.is_sqlite and not database.path.exists():
+        return None
     async with database.reading() as connection:
         return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
 

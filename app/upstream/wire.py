@@ -6,12 +6,15 @@ What an answer to a submit means. The first row that fits decides, so HTTP statu
 
     a readable task id                                                → Accepted   the job runs, whatever else is wrong
     HTTP 3xx, 502, 503, 504                                           → Unproven   said by something in between
-    HTTP 401, 402, 403, 404, 405, 429, and the body is no envelope    → Refused    see `_PROVEN_BY_STATUS`
-    any other body that is no envelope                                → Unproven   HTTP 500 and 400 included
+    a body that is no envelope                                        → Unproven   whatever the status: see below
     401, 402, 403, 429, 500 in HTTP status or `code`                  → Refused    in this order of precedence
     404, 405 in HTTP status or `code`                                 → Refused    SERVER_ERROR: our base URL is wrong
     400, 413, 415, 422 in HTTP status or `code`                       → Rejected   the request itself is at fault
     anything else: 200 without a task id, 408, 501, 520, …            → Unproven
+
+A body that is no envelope is not the application's. A 403 or 429 in HTML is mostly what it says, sent by a firewall or a rate
+limiter before the application was reached; but one that filters *answers* says the same after the task was made, and then
+sending again would pay twice.
 
 What an answer to a check means, again the first row that fits:
 
@@ -71,10 +74,6 @@ _NOT_ACCEPTED = {
     404: Refusal.SERVER_ERROR,  # not of the task, for a submit names none: nobody serves this address
     405: Refusal.SERVER_ERROR,  # likewise
 }
-# Rate limiters, firewalls and routers answer these in front of the application and in HTML. The status alone proves that
-# nothing was accepted, since it says that the request was turned away before it could be acted on. A 500 proves that only
-# in the application's own words: in HTML it may be a crash after the task was made.
-_PROVEN_BY_STATUS = frozenset(_NOT_ACCEPTED) - {500}
 _AT_FAULT = (400, 413, 415, 422)
 _IN_BETWEEN = (502, 503, 504)
 _DOCUMENTED = frozenset({200, 400, 401, 404, 500})
@@ -110,11 +109,7 @@ def read_submit(status: int, headers: Mapping[str, str], body: bytes, *, hide: S
         return Accepted(task_id, _status_word(_object(root.get("data"))))
     envelope = _envelope(root)
     said = _said(status, envelope, hide)
-    if 300 <= status < 400 or status in _IN_BETWEEN:
-        return Unproven(said)
-    if envelope is None:
-        if status in _PROVEN_BY_STATUS:
-            return Refused(_NOT_ACCEPTED[status], said, _retry_after(headers))
+    if envelope is None or 300 <= status < 400 or status in _IN_BETWEEN:
         return Unproven(said)
     for number, reason in _NOT_ACCEPTED.items():
         if number in (status, envelope.code):
@@ -184,7 +179,8 @@ def _read_task(data: dict[str, Any], task_id: str | None, hide: Sequence[str]) -
         return TaskFailed(message, _credits(data.get("consumed_credits")), callback_url, prompt)
     if word == "SUCCESS" and (images := _images(data.get("response"))):
         return Succeeded(images, _credits(data.get("consumed_credits")), callback_url, prompt)
-    return StillGoing(word, callback_url, prompt)
+    told = _credits(data.get("consumed_credits")) if word == "SUCCESS" else None
+    return StillGoing(word, callback_url, prompt, told)
 
 
 def _names(told: Any, task_id: str) -> bool:

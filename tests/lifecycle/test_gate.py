@@ -122,7 +122,7 @@ def test_a_pause_shuts_submits_only() -> None:
     paused = pause(OPEN, "ops", NOW)
 
     assert (_may_submit(paused), check_permits(paused, 1, NOW, POLICY).count) == (0, 1)
-    assert paused.why_submits_are_shut(NOW) is Shut.PAUSED
+    assert paused.why_submits_are_shut is Shut.PAUSED
     assert paused.checks_possible
 
 
@@ -151,7 +151,7 @@ def test_a_second_pause_keeps_the_first_ones_name() -> None:
 def test_a_refused_account_shuts_submits_and_leaves_checks_open(refusal: Refusal, shut: Shut, least: timedelta) -> None:
     gate = _after(OPEN, _refused(refusal))
 
-    assert (gate.shut, gate.why_submits_are_shut(NOW)) == (shut, shut)
+    assert (gate.shut, gate.why_submits_are_shut) == (shut, shut)
     assert gate.checks_possible
     assert check_permits(gate, 1, NOW, POLICY).count == 1
     assert submit_permits(gate, 9, 0, NOW, POLICY).retry_at == NOW + least
@@ -263,7 +263,7 @@ def test_a_bad_key_shuts_both_doors_until_a_probe_finds_it_good(gate: Gate) -> N
     at = NOW + POLICY.probe_every
 
     assert not gate.checks_possible
-    assert gate.why_submits_are_shut(NOW) is Shut.BAD_KEY
+    assert gate.why_submits_are_shut is Shut.BAD_KEY
     assert (_may_submit(gate, at), check_permits(gate, 1, at, POLICY).count) == (0, 0)
     assert take_key_probe(gate, NOW, POLICY) is None
     probing = take_key_probe(gate, at, POLICY)
@@ -281,7 +281,7 @@ def test_a_changed_key_opens_the_gate_and_the_same_does_not() -> None:
     shut = _after(_broken(), _refused(Refusal.UNAUTHORIZED))
 
     assert with_key(shut, "this key") is shut
-    assert with_key(shut, "another").why_submits_are_shut(NOW) is None
+    assert with_key(shut, "another").why_submits_are_shut is None
     assert with_key(shut, "another").key_fingerprint == "another"
     assert with_key(pause(OPEN, "ops", NOW), "another").paused_at == NOW, "a pause is the operator's"
 
@@ -350,6 +350,6 @@ def test_resume_opens_all() -> None:
     shut = pause(_after(_miss(_broken(), POLICY.misses_to_shut), _refused(Refusal.UNAUTHORIZED)), "ops", NOW)
     opened = resume(shut)
 
-    assert opened.why_submits_are_shut(NOW) is None
+    assert opened.why_submits_are_shut is None
     assert opened.checks_possible
     assert _may_submit(opened) > 0

@@ -50,6 +50,8 @@ POLICY = Policy(
 )
 GATE = GatePolicy(
     max_in_flight=MAX_IN_FLIGHT,
+    submit_rate=100,
+    status_rate=100,
     misses_to_shut=8,
     failures_to_open=3,
     account_pause_max=timedelta(minutes=5),
@@ -103,6 +105,7 @@ class GatewayMachine(RuleBasedStateMachine):
         first=st.lists(markers, min_size=1, max_size=4),
     )
     def begin(self, seed: int, echo: bool, retries: int, first: list[list[str]]) -> None:
+        self.echo = echo
         options = EmulatorOptions(
             keys={API_KEY: 10_000},
             pending_seconds=2,
@@ -213,16 +216,24 @@ class GatewayMachine(RuleBasedStateMachine):
         self._do(self._receive(coming))
 
     @precondition(lambda self: self.lives and self.world.account()["tasks"])
-    @rule(pick=picks, other=picks, what=st.sampled_from(["other task", "made up", "nothing"]))
+    @rule(pick=picks, other=picks, what=st.sampled_from(["other task", "lost task", "made up", "nothing"]))
     def a_forged_callback_comes(self, pick: int, other: int, what: str) -> None:
         """Somebody learnt a callback's address."""
         tasks = self._tasks()
-        url = tasks[pick % len(tasks)]["callback_url"]
-        named = {"other task": tasks[other % len(tasks)]["task_id"], "made up": f"forged-{other}"}.get(what)
-        if named == tasks[pick % len(tasks)]["task_id"]:
+        untold = [task for task in tasks if task["task_id"] not in self.transport.told_by_answer] or tasks
+        victims = untold if what == "lost task" else tasks
+        victim = victims[pick % len(victims)]
+        named = {
+            "other task": tasks[other % len(tasks)]["task_id"],
+            "lost task": untold[other % len(untold)]["task_id"],
+            "made up": f"forged-{other}",
+        }.get(what)
+        if named in [task["task_id"] for task in tasks if task["prompt"] == victim["prompt"]] and not self.echo:
+            return  # of requests that look the same nobody can tell which is whose: the contract says so
+        if named == victim["task_id"]:
             return  # that one is true
         body = f'{{"data": {{"task_id": "{named}", "status": "SUCCESS"}}}}' if named else "finished"
-        self._do(self.gateway.call_back(url, body.encode()))
+        self._do(self.gateway.call_back(victim["callback_url"], body.encode()))
 
     @rule(token=st.sampled_from(["x", "A" * 43, "../jobs", ""]))
     def a_callback_without_a_token_comes(self, token: str) -> None:
@@ -532,7 +543,7 @@ def _token_hash(task: dict[str, Any]) -> bytes:
 
 TestGatewayMachine = GatewayMachine.TestCase
 TestGatewayMachine.settings = settings(
-    max_examples=int(os.environ.get("GATEWAY_MACHINE_EXAMPLES", "15")),
+    max_examples=int(os.environ.get("GATEWAY_MACHINE_EXAMPLES", "10")),
     stateful_step_count=int(os.environ.get("GATEWAY_MACHINE_STEPS", "40")),
     deadline=None,
     derandomize="GATEWAY_MACHINE_EXAMPLES" not in os.environ,
@@ -543,7 +554,7 @@ TestGatewayMachine.settings = settings(
 @pytest.mark.parametrize("seed", range(int(os.environ.get("GATEWAY_MACHINE_WALKS", "3"))))
 def test_a_long_life_of_many_mishaps_ends_well(seed: int) -> None:
     """Longer and busier than what Hypothesis draws; the same walk for the same seed."""
-    _walk(Random(seed), steps=150)
+    _walk(Random(seed), steps=100)
 
 
 def _walk(dice: Random, steps: int) -> None:
@@ -577,7 +588,9 @@ def _step(machine: GatewayMachine, dice: Random) -> None:
         case "cancel":
             machine.cancel(pick)
         case "forge" if machine._tasks():
-            machine.a_forged_callback_comes(pick, dice.randrange(1000), dice.choice(["other task", "made up", "nothing"]))
+            machine.a_forged_callback_comes(
+                pick, dice.randrange(1000), dice.choice(["other task", "lost task", "lost task", "made up", "nothing"])
+            )
         case "account":
             dice.choice([
                 lambda: machine.pause(on=yes),

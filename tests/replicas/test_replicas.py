@@ -1,0 +1,74 @@
+"""Three API processes and three workers on one PostgreSQL; and what becomes of the work of those that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from app.emulator import EmulatorOptions
+from tests.replicas.deployment import check_that_only_the_unsent_failed, check_the_books, deployed, wait_for
+
+
+async def test_three_and_three_settle_every_job_and_claim_each_submission_once(postgres_url: str, tmp_path: Path) -> None:
+    async with deployed(postgres_url, tmp_path) as here:
+        await here.start(apis=3, workers=3)
+        accepted = await here.accept(f"lighthouse {n}" for n in range(200))
+        await here.until_settled()
+        jobs = await check_the_books(here, accepted)
+        assert {job["state"] for job in jobs} == {"succeeded"}
+        assert {(job["attempts"], job["submissions"]) for job in jobs} == {(1, 1)}
+        assert here.world.account()["requests"]["submit"] == len(jobs)
+        claims = [of_one for of_one in here.claimed() if of_one]
+        assert len(claims) == 3, "a worker had nothing to do"
+        claimed = sum(claims[1:], claims[0])
+        assert claimed.keys() == {job["id"] for job in jobs}
+        assert set(claimed.values()) == {1}
+        assert here.complaints() == []
+
+
+async def test_workers_killed_at_random_are_made_good_by_the_others(postgres_url: str, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    async with deployed(postgres_url, tmp_path, unconfirmed_wait="60s", upstream_submit_rate="100") as here:
+        await here.start(apis=2, workers=3)
+        posting = asyncio.create_task(here.accept(f"harbour {n}" for n in range(150)))
+        for submits in (10, 45, 90):
+            await here.until_submits(submits + chance.randrange(10))
+            await asyncio.gather(here.kill(chance.choice(here.workers)), here.start_worker())
+        accepted = await posting
+        await here.until_quiet()
+        await here.stop_workers()
+        here.let_a_minute_pass()
+        await here.start_worker()
+        await here.until_settled()
+        jobs = await check_the_books(here, accepted)
+        check_that_only_the_unsent_failed(here, jobs)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+async def test_a_worker_stopped_past_its_lease_and_continued_does_no_harm(postgres_url: str, tmp_path: Path) -> None:
+    options = EmulatorOptions(run_seconds=(0.5, 1.0), callback_retries=60, callback_delay=1.0)
+    async with deployed(postgres_url, tmp_path, options, upstream_submit_rate="40") as here:
+        await here.start(apis=1, workers=2)
+        posting = asyncio.create_task(here.accept(f"island {n}" for n in range(120)))
+        await here.until_submits(30)
+        asleep = here.workers[0]
+        os.kill(asleep.pid, signal.SIGSTOP)
+        accepted = await posting
+
+        async def all_leases_ended() -> bool:
+            return not here.query("SELECT 1 FROM submissions WHERE lease_until IS NOT NULL")
+
+        await here.until_quiet()
+        await wait_for(all_leases_ended, 120)
+        os.kill(asleep.pid, signal.SIGCONT)
+        accepted += await here.accept(f"after the sleep {n}" for n in range(30))
+        await here.until_settled()
+        jobs = await check_the_books(here, accepted)
+        assert {job["state"] for job in jobs} == {"succeeded"}
+        await here.stop_workers()

@@ -1,0 +1,87 @@
+"""Who waits at one replica is answered when another one settles the job, by the wake-up and not by the poll."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+from app.access.callers import Caller
+from app.jobs.schemas import JobRequest
+from app.lifecycle.gate import GatePolicy
+from app.lifecycle.news import CancelAsked
+from app.lifecycle.policy import Policy
+from app.loops import Loop
+from app.main import POLL_FLOOR, Gateway, open_gateway
+from app.settlement.settle import Settlement, Wakes
+from app.settlement.watchers import Watchers
+from app.storage.database import Database
+from app.storage.gate_row import GateStore
+from app.storage.lives import LifeStore
+from app.storage.wakeups import Wakeups
+from tests.acceptance.stage import settings_for
+from tests.databases import OpenDatabase
+from tests.replicas.deployment import wait_for
+
+CALLER = Caller("design", "key-1", frozenset({"jobs:write", "jobs:read"}))
+ONE_HOUR = 3600.0
+
+
+class Ear:
+    """The part of a replica that callers wait at; its watch loop polls once an hour, so only a wake-up can ring in time."""
+
+    def __init__(self, database: Database) -> None:
+        lives = LifeStore(database)
+        self.watchers = Watchers(lives)
+        settlement = Settlement(lives, GateStore(database), Policy(), GatePolicy(), Wakes(), self.watchers)
+        self.loop = Loop("watch", self.watchers.sweep, floor=ONE_HOUR, wake=settlement.wakes.watch)
+        self.wakeups = Wakeups(database, settlement.wakes.heard)
+
+
+async def accepted(gateway: Gateway) -> UUID:
+    return (await gateway.intake.accept(JobRequest(prompt="A bell"), CALLER, None)).life.job.job_id
+
+
+async def waits(watchers: Watchers, job_id: UUID) -> asyncio.Task[object]:
+    """A waiter that hangs: whatever settles the job now has to ring it."""
+    task = asyncio.create_task(watchers.until_settled(job_id, 30))
+
+    async def hangs() -> bool:
+        return any(not task.done() and bell._waiters for bell in watchers._bells.get(job_id, ()))
+
+    await wait_for(hangs)
+    return task
+
+
+async def test_only_the_wake_up_can_have_answered(postgres_url: str, open_database: OpenDatabase) -> None:
+    ear = Ear(open_database(postgres_url))
+    async with open_gateway(settings_for(postgres_url), with_duties=False) as elsewhere, ear.wakeups.running():
+        await ear.wakeups.listening.wait()
+        watching = asyncio.create_task(ear.loop.run())
+        job_id = await accepted(elsewhere)
+        waiter = await waits(ear.watchers, job_id)
+        await elsewhere.settlement.record(job_id, CancelAsked())
+        async with asyncio.timeout(20):
+            life = await waiter
+        ear.loop.stop()
+        await watching
+    assert life.job.is_settled  # type: ignore[attr-defined]
+
+
+async def test_a_waiter_does_not_wait_for_the_poll(postgres_url: str) -> None:
+    """The same on whole gateways, whose poll comes within a second: left to it, half of the waits took half a floor."""
+    took = []
+    async with AsyncExitStack() as stack:
+        one, other = [
+            await stack.enter_async_context(open_gateway(settings_for(postgres_url), with_duties=False)) for _ in range(2)
+        ]
+        for _ in range(21):
+            job_id = await accepted(one)
+            waiter = await waits(other.watchers, job_id)
+            await one.settlement.record(job_id, CancelAsked())
+            settled_at = time.monotonic()
+            await waiter
+            took.append(time.monotonic() - settled_at)
+    assert statistics.median(took) < POLL_FLOOR / 4, took
