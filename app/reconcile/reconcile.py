@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import structlog
 
+from app.errors import StorageUnavailableError
 from app.lifecycle import gate as gates
 from app.lifecycle import news as n
 from app.lifecycle.answers import NoAnswer, NotFound, Reading
@@ -77,7 +78,11 @@ class Reconciler:
         self._looking.discard(task)
         if was_full:
             self._settlement.wakes.reconcile.ring()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, StorageUnavailableError):
+            log.warning("a reading was not written down; it is read again", reason=str(error))
+        else:
             log.error("a check failed", exc_info=error)
 
     async def _look(self, due: DueSubmission, claim: DueClaim) -> None:

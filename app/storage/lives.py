@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Row
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound
@@ -48,6 +49,13 @@ class LifeStore:
         Raises:
             StorageUnavailableError: the database is out of reach.
         """
+        try:
+            return await self._apply(items, decide)
+        except IntegrityError:
+            # Another replica took one of the task ids between our look and our write. Now its owner can be seen.
+            return await self._apply(items, decide)
+
+    async def _apply(self, items: Sequence[tuple[UUID, News]], decide: Decide) -> list[Change | None]:
         async with self.database.writing() as connection:
             lives = await lock(connection, {job_id for job_id, _ in items})
             now = await self.database.now(connection)

@@ -270,7 +270,7 @@ def reading(**fields: Any) -> Reading:
         ({"status": "x" * 99}, StillGoing("x" * 40)),
         ({"status": "SUCCESS", "response": [PICTURE]}, Succeeded((PICTURE,), 5)),
         ({"status": "success ", "response": [PICTURE]}, Succeeded((PICTURE,), 5)),
-        ({"status": "SUCCESS"}, StillGoing("SUCCESS")),
+        ({"status": "SUCCESS"}, StillGoing("SUCCESS", credits=5)),
         ({"status": "FAILED", "consumed_credits": 0, "error_message": "policy"}, TaskFailed("policy", 0)),
         ({"status": "failed", "error_message": None}, TaskFailed("", 5)),
         ({"status": "FAILED", "error_message": {"a": [1]}}, TaskFailed('{"a": [1]}', 5)),
@@ -336,7 +336,7 @@ def test_only_addresses_of_pictures_are_kept(response: Any, images: int) -> None
         assert isinstance(answer, Succeeded)
         assert len(answer.images) == images
     else:
-        assert answer == StillGoing("SUCCESS")
+        assert answer == StillGoing("SUCCESS", credits=5)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ ECHO = {"prompt": "山", "callback_url": "https://g.example/c/1"}
 def test_the_echo_of_our_request_is_kept(request_: Any) -> None:
     echo = ("https://g.example/c/1", "山")
     assert reading(request=request_) == StillGoing("IN_PROGRESS", *echo)
-    assert reading(status="SUCCESS", request=request_) == StillGoing("SUCCESS", *echo)
+    assert reading(status="SUCCESS", request=request_) == StillGoing("SUCCESS", *echo, 5)
     assert reading(status="SUCCESS", request=request_, response=[PICTURE]) == Succeeded((PICTURE,), 5, *echo)
     assert reading(status="FAILED", request=request_) == TaskFailed("", 5, *echo)
 
