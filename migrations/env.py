@@ -7,21 +7,18 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
+from app import config
 from app.storage.database import Database, database_url
 from app.storage.tables import metadata
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(
-        connection=connection, target_metadata=metadata, render_as_batch=True, transaction_per_migration=True
-    )
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
 async def from_the_command_line() -> None:
-    from app import config
-
     database = Database(database_url(config.load().database_url))
     try:
         async with database.migrating() as connection:
