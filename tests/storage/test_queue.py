@@ -183,7 +183,7 @@ async def test_a_paused_gate_lets_nothing_through(factory: Factory, database: Da
     await factory.queued()
     await GateStore(database).change(lambda gate, now: gates.pause(gate, "op", now))
     shut = await claim(factory)
-    assert (shut.taken, shut.retry_at, shut.gate.why_submits_are_shut(shut.now)) == ((), None, Shut.PAUSED)
+    assert (shut.taken, shut.retry_at, shut.gate.why_submits_are_shut) == ((), None, Shut.PAUSED)
     await GateStore(database).change(lambda gate, _now: gates.resume(gate))
     assert len((await claim(factory)).taken) == 1
 
