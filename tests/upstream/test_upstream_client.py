@@ -416,8 +416,8 @@ async def test_a_redirect_is_not_followed(serve: Serve, connect: Connect) -> Non
         ((b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + ACCEPTED.encode(),), Accepted("n43abc", "IN_PROGRESS")),
         ((b"HTTP/1.1 400 Bad\r\nContent-Length: 999\r\n\r\n" + b'{"code":400,"message":"no"}',), Rejected("no")),
         (
-            (b"HTTP/1.1 429 Slow\r\nContent-Length: 999\r\n\r\n<html",),
-            Refused(Refusal.THROTTLED, "HTTP 429, and the body is not the upstream's envelope"),
+            (b"HTTP/1.1 429 Slow\r\nContent-Length: 999\r\n\r\n" + b'{"code":429}',),
+            Refused(Refusal.THROTTLED, "HTTP 429, code 429"),
         ),
     ],
 )
