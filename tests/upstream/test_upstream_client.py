@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +46,7 @@ ACCEPTED = '{"code": 200, "message": "success", "data": {"task_id": "n43abc", "s
 RUNNING = '{"code": 200, "message": "success", "data": {"task_id": "n43abc", "status": "PENDING"}}'
 SHORT = Timeouts(connect=timedelta(seconds=0.1), submit=timedelta(seconds=0.2), status=timedelta(seconds=0.2))
 #: For servers that take the connection and then misbehave: connecting must not run out of time on a busy machine.
-PATIENT = Timeouts(connect=timedelta(seconds=5), submit=timedelta(seconds=0.6), status=timedelta(seconds=0.6))
+BRIEF = Timeouts(connect=timedelta(seconds=5), submit=timedelta(seconds=0.6), status=timedelta(seconds=0.6))
 PATIENT = Timeouts()
 
 
@@ -290,12 +291,19 @@ async def never_answer(conversation: Conversation) -> None:
     await conversation.client_left()
 
 
+async def left_within(conversation: Conversation, seconds: float) -> None:
+    """Waits for the client to leave; the pace of a server that drips."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await conversation.client_left()
+
+
 async def drip_headers(conversation: Conversation) -> None:
     await conversation.request()
     await conversation.send(b"HTTP/1.1 200 OK\r\n")
     while not conversation.writer.is_closing():
         await conversation.send(b"X: y\r\n")
-        await asyncio.sleep(0.02)
+        await left_within(conversation, 0.02)
 
 
 async def drip_body(conversation: Conversation) -> None:
@@ -303,14 +311,14 @@ async def drip_body(conversation: Conversation) -> None:
     await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
     while not conversation.writer.is_closing():
         await conversation.send(b" ")
-        await asyncio.sleep(0.02)
+        await left_within(conversation, 0.02)
 
 
 async def continue_for_ever(conversation: Conversation) -> None:
     await conversation.request()
     while not conversation.writer.is_closing():
         await conversation.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        await asyncio.sleep(0.02)
+        await left_within(conversation, 0.02)
 
 
 async def endless_body(conversation: Conversation) -> None:
@@ -371,7 +379,7 @@ async def test_an_answer_that_is_lost_proves_nothing_and_nothing_is_sent_twice(
     serve: Serve, connect: Connect, script: Script
 ) -> None:
     server = await serve(script)
-    answer = await submit(connect(server.url, PATIENT))
+    answer = await submit(connect(server.url, BRIEF))
     assert isinstance(answer, Unproven)
     assert 0 < len(answer.detail) < 200
     assert server.connections == 1
@@ -381,7 +389,7 @@ async def test_an_answer_that_is_lost_proves_nothing_and_nothing_is_sent_twice(
 @pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN.keys())
 async def test_a_check_whose_answer_is_lost_says_nothing_of_the_task(serve: Serve, connect: Connect, script: Script) -> None:
     server = await serve(script)
-    reading = await connect(server.url, PATIENT).status("n43abc")
+    reading = await connect(server.url, BRIEF).status("n43abc")
     assert isinstance(reading, NoAnswer)
     assert reading.detail
     assert KEY not in reading.detail
@@ -435,7 +443,7 @@ async def test_a_task_id_is_kept_when_the_answer_never_ends(serve: Serve, connec
         await conversation.client_left()
 
     server = await serve(script)
-    assert await submit(connect(server.url, PATIENT)) == Accepted("n43abc", "IN_PROGRESS")
+    assert await submit(connect(server.url, BRIEF)) == Accepted("n43abc", "IN_PROGRESS")
 
 
 async def test_a_reading_is_kept_when_its_answer_breaks_off(serve: Serve, connect: Connect) -> None:
@@ -550,7 +558,7 @@ async def test_a_lost_answer_spoils_no_later_one(serve: Serve, connect: Connect)
         await conversation.send(http(ACCEPTED))
 
     server = await serve(script)
-    client = connect(server.url, PATIENT)
+    client = connect(server.url, BRIEF)
     assert isinstance(await submit(client), Unproven)
     assert await submit(client) == Accepted("n43abc", "IN_PROGRESS")
     assert len(server.requests) == 2
