@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -18,10 +18,12 @@ from app.lifecycle.policy import Policy
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.gate_row import lock_gate, write_gate
+from app.storage.horizon import Horizon
 from app.storage.lives import load
 
 _S = t.submissions.c
 _DUE = _S.due_at.is_not(None)
+_LEASED = _S.lease_until.is_not(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +48,53 @@ class DueClaim:
 @dataclass(frozen=True, slots=True)
 class DueStore:
     database: Database
+    horizon: Horizon = field(default_factory=Horizon)
 
     async def claim_due(self, limit: int, gate_policy: GatePolicy, policy: Policy) -> DueClaim:
         """Takes up to `limit` due submissions by pushing their due time past a lease; as many as the gate permits checks.
 
-        While checks are shut, only submissions whose sender's lease ran out are taken: they need no check.
+        Senders whose lease ran out need no permit, and are looked for also while checks are shut or too many.
         """
         async with self.database.writing() as connection:
             gate = await lock_gate(connection)
             now = await self.database.now(connection)
-            permits = check_permits(gate, limit, now, gate_policy)
-            wanted = _DUE & (_S.due_at <= now)
-            if not permits.count:
-                wanted &= _S.lease_until <= now
-            query = select(_S.job_id, _S.number).where(wanted).order_by(_S.due_at)
-            query = query.limit(permits.count or limit).with_for_update(skip_locked=True)
-            rows = (await connection.execute(query)).all()
-            lives = await load(connection, {r.job_id for r in rows}) if rows else {}
-            taken = tuple(_what_is_due(lives[r.job_id], r.number, gate, now, policy, may_check=permits.count > 0) for r in rows)
+            lost = await self._lost_senders(connection, limit, now)
+            permits = check_permits(gate, limit - len(lost), now, gate_policy)
+            due = await self._due(connection, permits.count, now)
+            rows = [*lost, *due]
+            lives = await load(connection, {job_id for job_id, _ in rows}) if rows else {}
+            taken = tuple(
+                _what_is_due(lives[job_id], number, gate, now, policy, may_check=permits.count > 0) for job_id, number in rows
+            )
             if taken:
                 await self._lease(connection, taken, now, policy)
-                gate_after = check_permits(gate, len(rows), now, gate_policy).gate if permits.count else permits.gate
+                gate_after = check_permits(gate, len(due), now, gate_policy).gate if permits.count else permits.gate
                 await write_gate(connection, gate, gate_after, now)
-            retry_at = permits.retry_at if not permits.count else await self._next_due(connection)
+            retry_at = permits.retry_at if not permits.count else await self._next_due(connection, now)
         return DueClaim(taken, gate, now, retry_at)
 
     async def leased(self) -> list[tuple[UUID, int]]:
         """Submissions whose sender has not reported yet."""
         async with self.database.reading() as connection:
-            rows = await connection.execute(select(_S.job_id, _S.number).where(_DUE, _S.lease_until.is_not(None)))
+            rows = await connection.execute(select(_S.job_id, _S.number).where(_LEASED))
             return [(row.job_id, row.number) for row in rows]
+
+    async def _lost_senders(self, connection: AsyncConnection, limit: int, now: datetime) -> list[tuple[UUID, int]]:
+        query = select(_S.job_id, _S.number).where(_LEASED, _S.lease_until <= now, _S.due_at <= now).order_by(_S.lease_until)
+        rows = await connection.execute(query.limit(limit).with_for_update(skip_locked=True))
+        return [(row.job_id, row.number) for row in rows]
+
+    async def _due(self, connection: AsyncConnection, limit: int, now: datetime) -> list[tuple[UUID, int]]:
+        if not limit:
+            return []
+        in_time = _S.lease_until.is_(None) | (_S.lease_until > now)  # the others are lost senders
+        query = select(_S.job_id, _S.number, _S.due_at).where(_DUE, _S.due_at <= now, in_time).order_by(_S.due_at)
+        if floor := self.horizon.floor(now):
+            query = query.where(_S.due_at >= floor)
+        rows = (await connection.execute(query.limit(limit).with_for_update(skip_locked=True))).all()
+        if rows:
+            self.horizon.reached(rows[-1].due_at)
+        return [(row.job_id, row.number) for row in rows]
 
     async def _lease(self, connection: AsyncConnection, taken: Sequence[DueSubmission], now: datetime, policy: Policy) -> None:
         """A timer is no look: `checked_at` is written only where a check follows."""
@@ -90,8 +109,11 @@ class DueStore:
                     .values(values)
                 )
 
-    async def _next_due(self, connection: AsyncConnection) -> datetime | None:
-        found: datetime | None = (await connection.execute(select(func.min(_S.due_at)).where(_DUE))).scalar_one()
+    async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
+        query = select(func.min(_S.due_at)).where(_DUE)
+        if floor := self.horizon.floor(now):
+            query = query.where(_S.due_at >= floor)
+        found: datetime | None = (await connection.execute(query)).scalar_one()
         return found
 
 

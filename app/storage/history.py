@@ -68,7 +68,8 @@ class HistoryStore:
     async def count_open(self, at_most: int) -> int:
         """Open submissions, counted no further than one past `at_most`."""
         async with self.database.reading() as connection:
-            return await count_open(connection, at_most)
+            found, _ = await count_open(connection, at_most)
+            return found
 
     async def counts(self) -> dict[JobState, int]:
         """Jobs in each unsettled state; each is read from an index of its own."""

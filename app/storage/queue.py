@@ -18,6 +18,7 @@ from app.lifecycle.transitions import Change
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.gate_row import lock_gate, write_gate
+from app.storage.horizon import Horizon
 from app.storage.lives import Decide, apply_locked, lock
 
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
@@ -44,35 +45,11 @@ class Claim:
     retry_at: datetime | None  #: when asking again may succeed; None when only news can help
 
 
-class Horizon:
-    """How far this process has claimed, by priority: what lies well behind it is looked for only now and then.
-
-    While somebody keeps an old snapshot open (a report, a dump), PostgreSQL cannot forget rows that were claimed long ago, and
-    every claim from the start of the queue would walk over all of them.
-    """
-
-    SLACK = timedelta(seconds=1)  #: jobs that were accepted meanwhile may lie this far behind
-    LOOK_BACK = timedelta(seconds=1)  #: between two looks behind it
-
-    def __init__(self) -> None:
-        self._claimed: dict[Priority, datetime] = {}
-        self._looked_back_at: datetime | None = None
-
-    def floors(self, now: datetime) -> dict[Priority, datetime]:
-        """From which due time on to look, by priority; empty when it is time to look at everything."""
-        if self._looked_back_at is None or not timedelta(0) <= now - self._looked_back_at < self.LOOK_BACK:
-            self._looked_back_at = now
-            return {}
-        return {priority: at - self.SLACK for priority, at in self._claimed.items()}
-
-    def claimed(self, priority: Priority, due_at: datetime) -> None:
-        self._claimed[priority] = due_at
-
-
 @dataclass(frozen=True, slots=True)
 class QueueStore:
     database: Database
-    horizon: Horizon = field(default_factory=Horizon)
+    horizons: dict[Priority, Horizon] = field(default_factory=lambda: {p: Horizon() for p in Priority})
+    open_horizon: Horizon = field(default_factory=Horizon)
 
     async def claim_due(
         self, limit: int, policy: GatePolicy, decide: Decide, new_token: Callable[[], tuple[str, bytes]]
@@ -84,7 +61,7 @@ class QueueStore:
         async with self.database.writing() as connection:
             gate = await lock_gate(connection)
             now = await self.database.now(connection)
-            open_submissions = await count_open(connection, policy.max_in_flight)
+            open_submissions = await self._count_open(connection, policy.max_in_flight, now)
             may = submit_permits(gate, limit, open_submissions, now, policy)
             ids = await self._due(connection, now, may.count)
             permits = submit_permits(gate, len(ids), open_submissions, now, policy) if ids else may
@@ -122,18 +99,24 @@ class QueueStore:
         return [change for change in changes if change is not None]
 
     async def _due(self, connection: AsyncConnection, now: datetime, limit: int) -> Sequence[UUID]:
-        j, found, floors = t.jobs.c, list[UUID](), self.horizon.floors(now) if limit else {}
+        j, found = t.jobs.c, list[UUID]()
         for priority in Priority:
             if len(found) >= limit:
                 break
             query = select(j.job_id, j.due_at).where(_QUEUED, j.priority == _LITERAL[priority], j.due_at <= now)
-            if priority in floors:
-                query = query.where(j.due_at >= floors[priority])
+            if floor := self.horizons[priority].floor(now):
+                query = query.where(j.due_at >= floor)
             query = query.order_by(j.due_at, j.job_id).limit(limit - len(found)).with_for_update(skip_locked=True)
             rows = (await connection.execute(query)).all()
             if rows:
-                self.horizon.claimed(priority, rows[-1].due_at)
+                self.horizons[priority].reached(rows[-1].due_at)
                 found += [row.job_id for row in rows]
+        return found
+
+    async def _count_open(self, connection: AsyncConnection, at_most: int, now: datetime) -> int:
+        """What is sent from here on is sent later than all that is open; so the oldest open one is where to count from."""
+        found, oldest = await count_open(connection, at_most, self.open_horizon.floor(now))
+        self.open_horizon.reached(oldest or now)
         return found
 
     async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
@@ -142,8 +125,14 @@ class QueueStore:
         return found
 
 
-async def count_open(connection: AsyncConnection, at_most: int) -> int:
-    """Open submissions, counted no further than one past `at_most`, so that the count stays cheap."""
-    some = select(literal_column("1")).select_from(t.submissions).where(_OPEN).limit(at_most + 1).subquery()
-    found: int = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
-    return found
+async def count_open(
+    connection: AsyncConnection, at_most: int, sent_since: datetime | None = None
+) -> tuple[int, datetime | None]:
+    """Open submissions, counted no further than one past `at_most`, so that the count stays cheap; and the oldest's send."""
+    sent_at = t.submissions.c.sent_at
+    some = select(sent_at).where(_OPEN).order_by(sent_at).limit(at_most + 1)
+    if sent_since is not None:
+        some = some.where(sent_at >= sent_since)
+    counted = some.subquery()
+    found, oldest = (await connection.execute(select(func.count(), func.min(counted.c.sent_at)))).one()
+    return found, oldest

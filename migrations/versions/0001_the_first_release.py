@@ -204,9 +204,17 @@ def upgrade() -> None:
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_index(
+        "submissions_leased",
+        "submissions",
+        ["lease_until"],
+        unique=False,
+        sqlite_where=sa.text("lease_until IS NOT NULL"),
+        postgresql_where=sa.text("lease_until IS NOT NULL"),
+    )
+    op.create_index(
         "submissions_open",
         "submissions",
-        ["job_id"],
+        ["sent_at"],
         unique=False,
         sqlite_where=sa.text("outcome = 'open'"),
         postgresql_where=sa.text("outcome = 'open'"),

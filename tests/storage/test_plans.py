@@ -156,9 +156,18 @@ async def test_the_deadline_of_the_queue_walks_the_ages(history: Factory) -> Non
 async def test_a_claim_of_what_is_due_walks_its_index_in_order(history: Factory) -> None:
     store = DueStore(history.database)
     (plan,) = await plans(
-        history.database, lambda: store.claim_due(10, POLICY, history.policy), r"FROM submissions.*ORDER BY submissions.due_at"
+        history.database, lambda: store.claim_due(100, POLICY, history.policy), r"FROM submissions.*ORDER BY submissions.due_at"
     )
     assert_served_by(plan, "submissions_due", "submissions")
+    assert_unsorted(plan)
+
+
+async def test_lost_senders_are_found_in_their_index(history: Factory) -> None:
+    store = DueStore(history.database)
+    (plan,) = await plans(
+        history.database, lambda: store.claim_due(10, POLICY, history.policy), r"ORDER BY submissions.lease_until"
+    )
+    assert_served_by(plan, "submissions_leased", "submissions")
     assert_unsorted(plan)
 
 
@@ -170,7 +179,7 @@ async def test_a_lease_touches_only_the_rows_that_it_takes(history: Factory) -> 
 
 async def test_the_next_due_check_is_found_in_its_index(history: Factory) -> None:
     store = DueStore(history.database)
-    (plan,) = await plans(history.database, lambda: store.claim_due(10, POLICY, history.policy), r"min\(submissions.due_at\)")
+    (plan,) = await plans(history.database, lambda: store.claim_due(100, POLICY, history.policy), r"min\(submissions.due_at\)")
     assert_served_by(plan, "submissions_due", "submissions")
 
 

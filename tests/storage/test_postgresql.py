@@ -1,11 +1,13 @@
-"""When PostgreSQL goes away, in the middle of something: an error with a name, and the next call works."""
+"""What only PostgreSQL can do to us: go away in the middle of something, and remember rows that are long over."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
@@ -13,20 +15,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import StorageUnavailableError
 from app.lifecycle.gate import GatePolicy
-from app.lifecycle.news import CancelAsked
+from app.lifecycle.answers import Accepted
+from app.lifecycle.news import Answered, CancelAsked
 from app.lifecycle.ownership import new_token
 from app.lifecycle.states import JobState
 from app.storage.database import Database
+from app.storage.due import DueStore
 from app.storage.gate_row import GateStore, lock_gate
 from app.storage.lives import lock
 from app.storage.queue import QueueStore
 from tests.databases import OpenDatabase, throwaway_server
-from tests.storage.factory import Factory, HandClock
+from tests.storage.factory import Factory, HandClock, succeeded
 from tests.storage.watch import (
     blocked_statements,
     end_blocked_connections,
     end_other_connections,
     no_other_connections,
+    statements_of,
 )
 
 
@@ -243,3 +248,45 @@ async def test_a_restart_of_the_server_is_survived(open_database: OpenDatabase, 
 async def test_a_server_that_never_was_is_an_absent_database(open_database: OpenDatabase, unused_tcp_port: int) -> None:
     with pytest.raises(StorageUnavailableError):
         await open_database(f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/nothing").ping()
+
+
+async def test_an_old_snapshot_elsewhere_does_not_make_claims_walk_over_all_that_is_done(
+    database: Database, operator: Database, clock: HandClock, postgres_url: str
+) -> None:
+    """PostgreSQL keeps every row version that the snapshot may see; only a look back, once a second, walks over them."""
+    factory, generous = Factory(database), GatePolicy(max_in_flight=1000, submit_rate=1e6, status_rate=1e6)
+    queue, due = QueueStore(database), DueStore(database)
+
+    async def look() -> int:
+        """Pages that the claims' searches touch."""
+        with statements_of(database) as sent:
+            await queue.claim_due(10, generous, factory.decide, new_token)
+            await due.claim_due(10, generous, factory.policy)
+        searches = [(s, p) for s, p in sent if re.search(r"SKIP LOCKED|count\(\*\)|min\(", s)]
+        assert len(searches) >= 6
+        async with operator.reading() as connection:
+            return sum([await pages_of(connection, statement, parameters) for statement, parameters in searches])
+
+    with psycopg.connect(postgres_url) as report:
+        report.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        report.execute("SELECT count(*) FROM jobs")
+        for _ in range(15):
+            lives = await factory.queued(100)
+            clock.advance(seconds=30)
+            await queue.claim_due(100, generous, factory.decide, new_token)
+            ids = [life.job.job_id for life in lives]
+            await factory.apply(*((i, Answered(1, Accepted(str(i)))) for i in ids))
+            clock.advance(seconds=30)
+            await due.claim_due(100, generous, factory.policy)
+            await factory.apply(*((i, succeeded(str(i))) for i in ids))
+        clock.advance(seconds=5)
+        look_back = await look()
+        ahead = await look()
+    assert ahead * 5 < look_back, (ahead, look_back)
+
+
+async def pages_of(connection: AsyncConnection, statement: str, parameters: object) -> int:
+    plan = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters)  # type: ignore[arg-type]
+    lines = [row[0] for row in plan.all()]
+    touched = next(line for line in lines if "Buffers:" in line)
+    return sum(int(found) for found in re.findall(r"(?:hit|read)=(\d+)", touched))
