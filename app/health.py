@@ -39,9 +39,9 @@ async def _checks(gateway: Any) -> dict[str, dict[str, Any]]:
     callbacks = {"ok": public, **({} if public else {"detail": "GATEWAY_PUBLIC_BASE_URL is not set: results are polled for"})}
     try:
         async with asyncio.timeout(_DATABASE_SECONDS):
-            at, newest = await schema.current(gateway.database), await asyncio.to_thread(schema.newest)
-            if at != newest:
-                detail = f"the schema is at {at}, this version needs {newest}: gateway db upgrade"
+            at = await schema.current(gateway.database)
+            if not schema.fits(at):
+                detail = f"the schema is at {at}, this version needs {schema.newest()}: gateway db upgrade"
                 migrations = {"ok": False, "detail": detail}
                 return {"database": {"ok": True}, "migrations": migrations, "gate": {"ok": False}, "callbacks": callbacks}
             gate = await gateway.gate_store.read()

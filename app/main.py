@@ -248,9 +248,11 @@ async def _ready_schema(settings: Settings, database: Database) -> None:
     auto = database.is_sqlite if settings.auto_migrate is None else settings.auto_migrate
     if auto:
         await schema.upgrade(database)
-    elif not await schema.is_current(database):
-        found = await schema.current(database)
+    found = await schema.current(database)
+    if not schema.fits(found):
         raise SchemaError(f"the schema is at {found}, this version needs {schema.newest()}: run gateway db upgrade")
+    if schema.is_later(found):
+        log.warning("the schema is of a later release, which this one can work on", found=found, own=schema.newest())
 
 
 async def _first_key(settings: Settings, database: Database) -> str | None:

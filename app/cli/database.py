@@ -42,12 +42,12 @@ def current(as_json: Json = False) -> None:
 
 @cli.command()
 def check(as_json: Json = False) -> None:
-    """Exit 0 when the schema is the one that this program needs, 1 when not."""
+    """Exit 0 when this program can work on the schema, which may be a later release's; 1 when not."""
     from app.storage import schema
 
     found, needed = _with_database(schema.current), schema.newest()
     _tell(as_json, current=found, needed=needed)
-    raise typer.Exit(0 if found == needed else 1)
+    raise typer.Exit(0 if schema.fits(found) else 1)
 
 
 def _with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:

@@ -31,6 +31,8 @@ _PASSING = ("08", "53", "57", "40", "55P03", "25006")
 _PASSING_WORDS = ("locked", "busy", "full", "disk i/o", "unable to open", "interrupted", "readonly")
 _LIMITS = "SELECT set_config('statement_timeout', '15s', true), set_config('idle_in_transaction_session_timeout', '30s', true)"
 _MIGRATION_LOCK = 0x71774A6F62  #: a number of our own for the advisory lock
+_MIGRATION_PAUSE = 0.2  #: seconds between two tries to become the one that migrates
+MIGRATION_LOCK_TIMEOUT = "3s"  #: how long a change of the schema may hold up everybody else
 
 
 class Database:
@@ -68,15 +70,15 @@ class Database:
     async def migrating(self) -> AsyncIterator[AsyncConnection]:
         """A connection for changing the schema, held by one process at a time; commits at the end.
 
+        No statement on it waits longer than a few seconds for a lock: behind one that waits for a table, everybody else waits.
+
         Raises:
-            StorageUnavailableError: the database is out of reach.
+            StorageUnavailableError: the database is out of reach, or a lock could not be had in time.
         """
         with _translated():
             async with self._writer.connect() as connection:
                 if not self.is_sqlite:
-                    await connection.execute(text("SET statement_timeout = 0"))
-                    await connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})"))
-                    await connection.commit()
+                    await self._migrate_alone(connection)
                 try:
                     yield connection
                     await connection.commit()
@@ -84,8 +86,18 @@ class Database:
                     await connection.rollback()
                     if not self.is_sqlite:
                         await connection.execute(text(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})"))
-                        await connection.execute(text("RESET statement_timeout"))
+                        await connection.execute(text("RESET ALL"))
                         await connection.commit()
+
+    async def _migrate_alone(self, connection: AsyncConnection) -> None:
+        """Asks for the lock again and again: whoever waits inside a statement would hold up a concurrent index for ever."""
+        await connection.execute(text("SELECT set_config('statement_timeout', '0', false)"))
+        await connection.execute(text(f"SELECT set_config('lock_timeout', '{MIGRATION_LOCK_TIMEOUT}', false)"))
+        asked = text(f"SELECT pg_try_advisory_lock({_MIGRATION_LOCK})")
+        while not (await connection.execute(asked)).scalar_one():
+            await connection.commit()
+            await asyncio.sleep(_MIGRATION_PAUSE)
+        await connection.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

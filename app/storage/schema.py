@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection
 
+from app.errors import StorageUnavailableError
 from app.storage.database import Database
+
+log = structlog.get_logger()
+
+_PAUSE = 1.0  #: seconds between tries of a migration that did not get its lock
 
 #: In a checkout the migrations lie beside `app`; a wheel carries them inside.
 _PLACES = (Path(__file__).parents[1] / "migrations", Path(__file__).parents[2] / "migrations")
 
 
-async def upgrade(database: Database, revision: str = "head") -> None:
-    """Brings the schema to `revision`. Several at once are safe: one migrates, the others wait and find it done."""
-    async with database.migrating() as connection:
-        await connection.run_sync(lambda c: command.upgrade(_config(c), revision))
+async def upgrade(database: Database, revision: str = "head", *, patience: timedelta = timedelta(minutes=10)) -> None:
+    """Brings the schema to `revision`. Several at once are safe: one migrates, the others wait and find it done.
+
+    A migration that cannot have its lock in time gives way and is tried again until `patience` ends: a long report may hold
+    the table, and nobody else may wait behind us. A schema of a later release is left as it is.
+
+    Raises:
+        StorageUnavailableError: the database is out of reach, or the lock could not be had.
+    """
+    until = time.monotonic() + patience.total_seconds()
+    while True:
+        try:
+            async with database.migrating() as connection:
+                if is_later(await connection.run_sync(_current)):
+                    return
+                await connection.rollback()
+                await connection.run_sync(lambda c: command.upgrade(_config(c), revision))
+                return
+        except StorageUnavailableError as error:
+            if time.monotonic() >= until or not _is_locked(error):
+                raise
+            log.warning("the schema waits for a lock that somebody holds", reason=str(error), again_in=_PAUSE)
+            await asyncio.sleep(_PAUSE)
 
 
 async def downgrade(database: Database, revision: str) -> None:
@@ -33,9 +62,10 @@ async def current(database: Database) -> str | None:
     if database.is_sqlite and not database.path.exists():
         return None
     async with database.reading() as connection:
-        return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
+        return await connection.run_sync(_current)
 
 
+@cache
 def newest() -> str:
     """The revision that this code needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
@@ -43,8 +73,23 @@ def newest() -> str:
     return head
 
 
-async def is_current(database: Database) -> bool:
-    return await current(database) == await asyncio.to_thread(newest)
+def fits(revision: str | None) -> bool:
+    """Whether this code works on a schema of that revision: its own, or one of a later release, which only adds to it."""
+    return revision == newest() or is_later(revision)
+
+
+def is_later(revision: str | None) -> bool:
+    """Whether the revision is one that only a later release knows. Revisions are numbered: 0001, 0002, …"""
+    return revision is not None and revision.isdecimal() and int(revision) > int(newest())
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_locked(error: StorageUnavailableError) -> bool:
+    origin = getattr(error.__cause__, "orig", None)
+    return isinstance(origin, LockNotAvailable)
 
 
 def _config(connection: Connection | None = None) -> Config:

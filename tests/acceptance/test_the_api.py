@@ -16,6 +16,8 @@ from tests.acceptance.stage import ADMIN_KEY, UPSTREAM_KEY, Stage, client, open_
 
 JSON = {"Content-Type": "application/json"}
 
+NOBODYS = "0192f0c1-e2a3-7c5e-8d1f-3b5a7c9e1f20"  #: an id that no job has
+
 
 @pytest.fixture
 async def paused(stage: Stage) -> Stage:
@@ -181,11 +183,11 @@ async def test_another_content_type_is_refused(stage: Stage) -> None:
     [
         ("GET", "/nowhere", 404, "not_found"),
         ("DELETE", "/jobs", 405, "method_not_allowed"),
-        ("GET", f"/jobs/{uuid4()}", 404, "not_found"),
+        ("GET", f"/jobs/{NOBODYS}", 404, "not_found"),
         ("GET", "/jobs/not-an-id", 404, "not_found"),
-        ("GET", f"/jobs/{uuid4()}/events", 404, "not_found"),
-        ("GET", f"/jobs/{uuid4()}/images/0", 404, "not_found"),
-        ("POST", f"/jobs/{uuid4()}/cancel", 404, "not_found"),
+        ("GET", f"/jobs/{NOBODYS}/events", 404, "not_found"),
+        ("GET", f"/jobs/{NOBODYS}/images/0", 404, "not_found"),
+        ("POST", f"/jobs/{NOBODYS}/cancel", 404, "not_found"),
         ("POST", "/callbacks/unknown", 404, "not_found"),
         ("POST", "/callbacks/" + "A" * 43, 404, "not_found"),
     ],

@@ -20,7 +20,7 @@ from app.storage.database import Database
 from app.storage.gate_row import GateStore
 from tests.databases import OpenDatabase, Postgres
 from tests.storage.factory import Factory
-from tests.storage.watch import blocked_statements
+from tests.storage.watch import statements_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -46,10 +46,9 @@ async def tables_of(database: Database) -> set[str]:
 
 async def test_an_empty_database_comes_up_to_date_goes_back_and_comes_again(empty: Database) -> None:
     assert await schema.current(empty) is None
-    assert not await schema.is_current(empty)
     for _ in range(2):
         await schema.upgrade(empty)
-        assert await schema.is_current(empty)
+        assert await schema.current(empty) == schema.newest()
         assert await tables_of(empty) == {*t.metadata.tables, "alembic_version"}
         assert (await GateStore(empty).read()).shut is None
         await Factory(empty).queued()
@@ -64,11 +63,25 @@ async def test_an_upgrade_of_what_is_up_to_date_changes_nothing(database: Databa
     assert await Factory(database).find(life.job.job_id) == life
 
 
-async def test_an_older_or_newer_schema_is_not_current(database: Database) -> None:
-    assert await schema.current(database) == schema.newest()
+def test_an_older_schema_does_not_fit_and_a_later_releases_does() -> None:
+    newest = schema.newest()
+    later = f"{int(newest) + 1:04}"
+    assert [schema.fits(r) for r in (None, "0000", newest, later, "another")] == [False, False, True, True, False]
+    assert [schema.is_later(r) for r in (None, "0000", newest, later, "another")] == [False, False, False, True, False]
+
+
+def test_revisions_are_numbered_in_their_order() -> None:
+    walked = list(ScriptDirectory.from_config(schema._config()).walk_revisions())
+    assert [script.revision for script in reversed(walked)] == [f"{n:04}" for n in range(1, len(walked) + 1)]
+
+
+async def test_a_schema_of_a_later_release_is_left_as_it_is(database: Database) -> None:
+    later = f"{int(schema.newest()) + 1:04}"
     async with database.writing() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = 'another'"))
-    assert not await schema.is_current(database)
+        await connection.execute(text("UPDATE alembic_version SET version_num = :later"), {"later": later})
+    await schema.upgrade(database)
+    assert await schema.current(database) == later
+    await Factory(database).queued()
 
 
 def test_there_is_one_head_and_one_base() -> None:
@@ -122,7 +135,7 @@ async def test_upgrades_of_several_processes_at_once_are_safe(
         await asyncio.create_subprocess_exec(*upgrade, empty_database_url, cwd=pytestconfig.rootpath) for _ in range(3)
     ]
     assert [await process.wait() for process in processes] == [0, 0, 0]
-    assert await schema.is_current(empty)
+    assert await schema.current(empty) == schema.newest()
     await GateStore(empty).read()
 
 
@@ -130,11 +143,12 @@ async def test_an_upgrade_waits_for_the_one_that_is_under_way(postgres: Postgres
     with postgres.fresh(empty=True) as url:
         first, second, watcher = (open_database(url) for _ in range(3))
         async with first.migrating():
-            waiting = asyncio.create_task(schema.upgrade(second))
-            await blocked_statements(watcher, 1)
-            assert await tables_of(watcher) == set()
+            with statements_of(second) as sent:
+                waiting = asyncio.create_task(schema.upgrade(second))
+                while sum("pg_try_advisory_lock" in statement for statement, _ in sent) < 2:
+                    assert await tables_of(watcher) == set()
         await waiting
-        assert await schema.is_current(watcher)
+        assert await schema.current(watcher) == schema.newest()
         for database in (first, second, watcher):
             await database.dispose()
 
@@ -149,7 +163,7 @@ async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty: Databa
     async with empty.writing() as connection:
         await connection.execute(text("DROP TABLE events"))
     await schema.upgrade(empty)
-    assert await schema.is_current(empty)
+    assert await schema.current(empty) == schema.newest()
 
 
 # --- the law of the states -----------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import StorageUnavailableError
-from app.lifecycle.gate import GatePolicy
 from app.lifecycle.answers import Accepted
+from app.lifecycle.gate import GatePolicy
 from app.lifecycle.news import Answered, CancelAsked
 from app.lifecycle.ownership import new_token
 from app.lifecycle.states import JobState
@@ -233,7 +233,7 @@ async def test_a_restart_of_the_server_is_survived(open_database: OpenDatabase, 
             database.ping,
             factory.queued,
             lambda: factory.find(lives[0].job.job_id),
-            lambda: schema.is_current(database),
+            lambda: schema.current(database),
         ]
         for call in calls:
             with pytest.raises(StorageUnavailableError):

@@ -1,0 +1,36 @@
+"""Changes of the schema that hold up nobody: for migrations after the first.
+
+On PostgreSQL, tables that are in use get columns that may be null or have a constant default (no table is rewritten), and
+indexes CONCURRENTLY; constraints are added NOT VALID and validated afterwards. Every migration only adds, so that the release
+before goes on working beside it; what a release no longer needs goes with the one after.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import op
+
+from app.storage.database import MIGRATION_LOCK_TIMEOUT as LOCK_TIMEOUT
+
+
+def create_index(name: str, table: str, columns: list[Any], *, unique: bool = False, where: Any = None) -> None:
+    """Makes an index while others write; what a failed try before left behind is replaced."""
+    conditions = {"sqlite_where": where, "postgresql_where": where} if where is not None else {}
+    if op.get_context().dialect.name == "sqlite":
+        op.create_index(name, table, columns, unique=unique, **conditions)
+        return
+    with op.get_context().autocommit_block():
+        # It waits for old transactions without holding anybody up, so it may take its time.
+        op.execute("SELECT set_config('lock_timeout', '0', false)")
+        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
+        op.create_index(name, table, columns, unique=unique, postgresql_concurrently=True, **conditions)
+        op.execute(f"SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', false)")
+
+
+def drop_index(name: str, table: str) -> None:
+    if op.get_context().dialect.name == "sqlite":
+        op.drop_index(name, table)
+        return
+    with op.get_context().autocommit_block():
+        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
