@@ -1,3 +1,3 @@
 """The Qwen-Image job gateway: accepts jobs, forwards them, and always knows what became of them."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -75,11 +75,12 @@ class Deployment:
 
     # --- processes ---
 
-    async def start(self, *, apis: int = 0, workers: int = 0) -> None:
-        await asyncio.gather(*(self._start_api() for _ in range(apis)), *(self.start_worker() for _ in range(workers)))
+    async def start(self, *, apis: int = 0, workers: int = 0, code: Path | None = None) -> None:
+        """Starts processes: of this code, or of another release's that lies in the folder `code`."""
+        await asyncio.gather(*(self._start_api(code) for _ in range(apis)), *(self.start_worker(code) for _ in range(workers)))
 
-    async def start_worker(self) -> Process:
-        process = await self._started("worker")
+    async def start_worker(self, code: Path | None = None) -> Process:
+        process = await self._started("worker", code=code)
         await asyncio.to_thread(process.said, process.stderr, "gateway: working")
         self.workers.append(process)
         return process
@@ -96,13 +97,14 @@ class Deployment:
             worker.terminate()
         assert await asyncio.gather(*(asyncio.to_thread(worker.ended) for worker in stopping)) == [0] * len(stopping)
 
-    async def _start_api(self) -> None:
-        process = await self._started("serve", "--no-worker", "--port", "0")
+    async def _start_api(self, code: Path | None) -> None:
+        process = await self._started("serve", "--no-worker", "--port", "0", code=code)
         line = await asyncio.to_thread(process.said, process.stderr, "gateway: listening on ")
         self.door.behind.append(line.split()[3])
 
-    async def _started(self, *arguments: str) -> Process:
-        process = Process(["-m", "app", *arguments], self.environment, self.directory)
+    async def _started(self, *arguments: str, code: Path | None = None) -> Process:
+        environment = {**self.environment, **({"PYTHONPATH": str(code)} if code else {})}
+        process = Process(["-m", "app", *arguments], environment, self.directory)
         self.ever.append(process)
         return process
 
