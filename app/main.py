@@ -24,7 +24,9 @@ from app.dispatch.dispatch import Dispatcher
 from app.dispatch.router import router as dispatch_router
 from app.errors import SchemaError, SettingsError
 from app.jobs.accept import Intake
+from app.jobs.listing import router as listing_router
 from app.jobs.router import router as jobs_router
+from app.jobs.timeline import router as timeline_router
 from app.lifecycle import gate as gates
 from app.lifecycle.answers import Unproven
 from app.lifecycle.news import Answered
@@ -112,7 +114,7 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
         strict_content_type=False,
     )
     problems.install(app)
-    for router in (jobs_router, callbacks_router, dispatch_router, health.router):
+    for router in (jobs_router, listing_router, timeline_router, callbacks_router, dispatch_router, health.router):
         app.include_router(router)
     app.add_middleware(RequestLog)
     return app

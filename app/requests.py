@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from typing import TypeVar
 from uuid import uuid4
 
 import structlog
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.problems import Problem, internal_error
+from app.problems import Problem, field_problem, internal_error, invalid
 
 log = structlog.get_logger()
+Model = TypeVar("Model", bound=BaseModel)
+
+BODY_SECONDS = 10.0  #: how long a caller's body may take
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _DISCARD_MAX = 16 * 1024 * 1024  #: bytes
@@ -84,6 +89,23 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
     except ClientDisconnect:
         raise Problem(400, "client_disconnected", "The connection ended before the body did.") from None
     return bytes(body)
+
+
+async def read_model(request: Request, model: type[Model], *, limit: int, seconds: float = BODY_SECONDS) -> Model:
+    """The JSON body, checked.
+
+    Raises:
+        Problem: 415 where it is not said to be JSON; 413 and 408 as for `read_body`; 422 with every field that does not fit.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise Problem(415, "unsupported_media_type", "Send the body as application/json.")
+    body = await read_body(request, limit=limit, seconds=seconds)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        raise invalid([field_problem(e) for e in found[:20]]) from None
 
 
 async def _discard(request: Request) -> None:

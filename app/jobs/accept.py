@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from app.access.callers import Caller
 from app.clock import system_clock
-from app.jobs.schemas import PRIORITIES, JobRequest
+from app.jobs.job_request import PRIORITIES, JobRequest
 from app.lifecycle.job import Job
 from app.lifecycle.states import JobState
 from app.problems import Problem

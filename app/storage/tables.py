@@ -6,6 +6,8 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -36,11 +38,18 @@ def _one_of(column: str, words: type[JobState] | type[Outcome]) -> str:
     return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
 
 
+#: What is counted by tenant and day; each is a sum of changes.
+USAGE_FIGURES = ("open", "held", "consumed", "accepted", "succeeded", "failed", "canceled")
+
 tenants = Table(
     "tenants",
     metadata,
     Column("name", Text, primary_key=True),
     Column("created_at", Instant, nullable=False),
+    Column("monthly_credits", Integer),
+    Column("open_jobs_max", Integer),
+    Column("requests_per_second", Float),
+    Column("request_tat", Instant),
 )
 
 api_keys = Table(
@@ -53,6 +62,9 @@ api_keys = Table(
     Column("scopes", Json, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("revoked_at", Instant),
+    Column("expires_at", Instant),
+    Column("last_used_at", Instant),
+    Index("api_keys_tenant", "tenant"),
 )
 
 jobs = Table(
@@ -80,6 +92,17 @@ jobs = Table(
     Column("submitted_at", Instant),
     Column("finished_at", Instant),
     Column("updated_at", Instant, nullable=False),
+    Column("callback_url", Text),
+    Column("callback_format", Text),
+    Column("retry_of", Uuid),
+    Column("reused_from", Uuid),
+    Column("request_hash", LargeBinary),
+    Column("batch_key", Text),
+    Column("batch_id", Uuid),
+    Column("batch_place", SmallInteger),
+    Column("booked_open", SmallInteger),
+    Column("booked_held", Integer),
+    Column("booked_consumed", Integer),
     CheckConstraint(_one_of("state", JobState), name="state_known"),
     CheckConstraint("priority IN (0, 1, 2)", name="priority_known"),
     CheckConstraint("(state = 'queued') = (due_at IS NOT NULL)", name="queued_is_due"),
@@ -93,6 +116,21 @@ jobs = Table(
           sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
     Index("jobs_queue_age", "created_at",  # PostgreSQL's choice; without it, it would walk all of history by its dates
           sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
+    Index("jobs_lanes", "tenant", "priority", "due_at", "job_id",
+          sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
+    Index("jobs_retry_of", "retry_of", unique=True,
+          sqlite_where=text("retry_of IS NOT NULL"), postgresql_where=text("retry_of IS NOT NULL")),
+    Index("jobs_reusable", "tenant", "request_hash",
+          sqlite_where=text("request_hash IS NOT NULL AND state = 'succeeded'"),
+          postgresql_where=text("request_hash IS NOT NULL AND state = 'succeeded'")),
+    Index("jobs_batch", "batch_id", "batch_place",
+          sqlite_where=text("batch_id IS NOT NULL"), postgresql_where=text("batch_id IS NOT NULL")),
+    Index("jobs_batch_key", "tenant", "batch_key", "created_at", "job_id",
+          sqlite_where=text("batch_key IS NOT NULL"), postgresql_where=text("batch_key IS NOT NULL")),
+    Index("jobs_unbooked", "job_id",
+          sqlite_where=text("booked_open IS NULL"), postgresql_where=text("booked_open IS NULL")),
+    Index("jobs_finished", "finished_at", "job_id",
+          sqlite_where=text("finished_at IS NOT NULL"), postgresql_where=text("finished_at IS NOT NULL")),
     Index("jobs_newest", "created_at", "job_id"),
     Index("jobs_state_newest", "state", "created_at", "job_id"),
     Index("jobs_tenant_newest", "tenant", "created_at", "job_id"),
@@ -203,4 +241,144 @@ gate = Table(
     Column("submit_tat", Instant),
     Column("check_tat", Instant),
     CheckConstraint("gate_id = 1", name="single_row"),
+)
+
+job_metadata = Table(
+    "job_metadata",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("job_metadata_newest", "tenant", "key", "value", "created_at", "job_id"),
+)
+
+usage_entries = Table(
+    "usage_entries",
+    metadata,
+    Column("entry_id", RowNumber, primary_key=True, autoincrement=True),
+    Column("tenant", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    *(Column(name, RowNumber, nullable=False) for name in USAGE_FIGURES),
+    Index("usage_entries_tenant", "tenant", "day"),
+    sqlite_autoincrement=True,
+)
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    *(Column(name, RowNumber, nullable=False) for name in USAGE_FIGURES),
+    Index("usage_days_day", "day"),
+)
+
+delivery_secrets = Table(
+    "delivery_secrets",
+    metadata,
+    Column("secret_id", Uuid, primary_key=True),
+    Column("tenant", Text, ForeignKey("tenants.name"), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Index("delivery_secrets_tenant", "tenant"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("delivery_id", Uuid, primary_key=True),
+    Column("job_id", Uuid, ForeignKey("jobs.job_id", ondelete="CASCADE"), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", LargeBinary),
+    Column("format", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    CheckConstraint("state IN ('pending', 'delivered', 'gone', 'exhausted')", name="state_known"),
+    CheckConstraint("format IN ('signed', 'drop_in')", name="format_known"),
+    CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished_has_a_time"),
+    CheckConstraint("due_at IS NULL OR state = 'pending'", name="due_is_pending"),
+    Index("deliveries_due", "due_at",
+          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    Index("deliveries_job", "job_id"),
+    Index("deliveries_tenant_newest", "tenant", "created_at", "delivery_id"),
+    Index("deliveries_newest", "created_at", "delivery_id"),
+    Index("deliveries_unfinished", "tenant", "origin",
+          sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
+)  # fmt: skip
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column("attempt_id", RowNumber, primary_key=True, autoincrement=True),
+    Column("delivery_id", Uuid, ForeignKey("deliveries.delivery_id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("status", Integer),
+    Column("milliseconds", Integer, nullable=False),
+    Column("error", Text),
+    Column("excerpt", Text),
+    Index("delivery_attempts_delivery", "delivery_id", "attempt_id"),
+    sqlite_autoincrement=True,
+)
+
+receivers = Table(
+    "receivers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("origin", Text, primary_key=True),
+    Column("failing_since", Instant),
+    Column("failed_at", Instant),
+    Column("parked_at", Instant),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("index", SmallInteger, primary_key=True, autoincrement=False),
+    Column("source_url", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("stored_at", Instant),
+    Column("sha256", Text),
+    Column("media_type", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("bytes", Integer),
+    Column("has_thumbnail", Boolean),
+    Column("size_matches", Boolean),
+    Column("error", Text),
+    CheckConstraint("state IN ('pending', 'stored', 'unusable', 'given_up')", name="state_known"),
+    CheckConstraint("(state = 'stored') = (sha256 IS NOT NULL)", name="stored_has_a_hash"),
+    CheckConstraint("due_at IS NULL OR state = 'pending'", name="due_is_pending"),
+    Index("images_due", "due_at",
+          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    Index("images_sha256", "sha256",
+          sqlite_where=text("sha256 IS NOT NULL"), postgresql_where=text("sha256 IS NOT NULL")),
+)  # fmt: skip
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", RowNumber, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("tenant", Text),
+    Column("job_id", Uuid),
+    Column("data", Json, nullable=False),
+    Index("audit_job", "job_id", sqlite_where=text("job_id IS NOT NULL"), postgresql_where=text("job_id IS NOT NULL")),
+    sqlite_autoincrement=True,
 )

@@ -18,7 +18,7 @@ from app.access.callers import Caller
 from app.callbacks.receive import Receiver
 from app.dispatch.dispatch import CALLBACK_PATH, Dispatcher
 from app.jobs.accept import Intake
-from app.jobs.schemas import JobRequest
+from app.jobs.job_request import JobRequest
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.job import Life
 from app.lifecycle.policy import Policy

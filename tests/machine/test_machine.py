@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from app.emulator.callback import OutgoingCallback
 from app.emulator.options import EmulatorOptions
 from app.emulator.world import World
-from app.jobs.schemas import job_view
+from app.job_view import job_view
 from app.lifecycle import gate as gates
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.job import Job, Life, Submission

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, inspect, text, update
 from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
 
+from app.errors import StorageUnavailableError
 from app.storage import schema
 from app.storage import tables as t
 from app.storage.database import Database
@@ -151,6 +154,50 @@ async def test_an_upgrade_waits_for_the_one_that_is_under_way(postgres: Postgres
         assert await schema.current(watcher) == schema.newest()
         for database in (first, second, watcher):
             await database.dispose()
+
+
+async def test_an_upgrade_that_cannot_have_its_lock_gives_way_and_holds_nobody_up(
+    postgres_url: str, open_database: OpenDatabase
+) -> None:
+    """A change of a table waits for those who read it, and everybody else behind it: so it must not wait long."""
+    migrating, others = open_database(postgres_url), open_database(postgres_url)
+    await schema.downgrade(migrating, "0001")
+    with psycopg.connect(postgres_url) as report, capture_logs() as logs:
+        report.execute("SELECT count(*) FROM jobs")  # its lock lasts as long as its transaction
+        waiting = asyncio.create_task(schema.upgrade(migrating))
+        while not logs:
+            async with others.reading() as connection:  # nobody is cancelled by a statement's limit meanwhile
+                await connection.execute(text("SELECT job_id FROM jobs"))
+        assert not waiting.done()
+        assert await schema.current(others) == "0001"
+    await waiting
+    assert {line["event"] for line in logs} == {"the schema waits for a lock that somebody holds"}
+    assert await schema.current(others) == schema.newest()
+
+
+async def test_an_upgrade_whose_patience_ends_leaves_the_schema_as_it_was(
+    postgres_url: str, open_database: OpenDatabase
+) -> None:
+    migrating = open_database(postgres_url)
+    await schema.downgrade(migrating, "0001")
+    with psycopg.connect(postgres_url) as report:
+        report.execute("SELECT count(*) FROM jobs")
+        with pytest.raises(StorageUnavailableError):
+            await schema.upgrade(migrating, patience=timedelta(0))
+    assert await schema.current(migrating) == "0001"
+
+
+async def test_an_index_that_a_failed_try_left_behind_is_made_anew(postgres_url: str, open_database: OpenDatabase) -> None:
+    migrating = open_database(postgres_url)
+    await schema.downgrade(migrating, "0002")
+    with psycopg.connect(postgres_url, autocommit=True) as operator:
+        operator.execute("CREATE INDEX jobs_finished ON jobs (tenant)")
+    await schema.upgrade(migrating)
+    with psycopg.connect(postgres_url) as operator:
+        (definition,) = operator.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'jobs_finished'").fetchone() or (
+            "",
+        )
+    assert "(finished_at, job_id)" in definition
 
 
 async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty: Database) -> None:

@@ -10,7 +10,7 @@ import pytest
 from app.dispatch.dispatch import Dispatcher
 from app.emulator import EmulatorOptions, World
 from app.jobs.accept import Intake
-from app.jobs.schemas import JobRequest
+from app.jobs.job_request import JobRequest
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.job import Life
 from app.lifecycle.ownership import new_token

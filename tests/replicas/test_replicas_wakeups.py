@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from uuid import UUID
 
 from app.access.callers import Caller
-from app.jobs.schemas import JobRequest
+from app.jobs.job_request import JobRequest
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.policy import Policy

@@ -1,84 +1,17 @@
-"""Jobs on the wire: what callers send and what they get."""
+"""A job as its callers see it. Source: the public contract, "A job"."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, Field
 
 from app.lifecycle.job import Life
-from app.lifecycle.request import PROMPT_MAX, RANDOM_SEED, GenerationRequest, OutputFormat, Size
-from app.lifecycle.states import CompletedVia, ErrorCode, JobState, Priority
-from app.storage.history import StoredEvent
-
-SEED_MAX = 2**63 - 1  #: what a database's widest integer holds
-
-
-def _storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("leave out NUL characters")
-    if any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError("leave out lone surrogates; they are not characters")
-    return value
-
-
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise ValueError("write at least 1 character that is not blank")
-    return value
-
-
-def _star_for_x(value: object) -> object:
-    return value.replace("x", "*") if isinstance(value, str) else value
-
-
-Text = Annotated[StrictStr, AfterValidator(_storable)]
-MetadataKey = Annotated[Text, Field(min_length=1, max_length=40)]
-MetadataValue = Annotated[Text, Field(max_length=500)]
-
-
-class JobRequest(BaseModel):
-    """The body of `POST /jobs`."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"prompt": "A serene mountain landscape at sunset", "size": "1024*1024", "output_format": "png"}]
-        },
-    )
-
-    prompt: Annotated[
-        Text,
-        AfterValidator(_not_blank),
-        Field(min_length=1, max_length=PROMPT_MAX, description="What to draw; 1 to 2000 characters, not blank."),
-    ]
-    size: Annotated[Size, BeforeValidator(_star_for_x)] = Field(
-        "1024*1024", description="Width and height in pixels; `x` is accepted for `*`."
-    )
-    seed: Annotated[StrictInt, Field(ge=RANDOM_SEED, le=SEED_MAX)] = Field(
-        RANDOM_SEED, description="The same seed and request give the same picture; -1 is random."
-    )
-    output_format: OutputFormat = Field("jpeg", description="The picture's format.")
-    metadata: dict[MetadataKey, MetadataValue] = Field(
-        default_factory=dict, max_length=16, description="Up to 16 pairs of your own; returned with the job."
-    )
-    priority: Literal["high", "normal", "low"] = Field("normal", description="Order within the queue.")
-
-    def generation(self) -> GenerationRequest:
-        return GenerationRequest(self.prompt, self.size, self.seed, self.output_format)
-
-    def fingerprint(self) -> bytes:
-        """SHA-256 of the body with defaults applied: what makes two requests the same for an idempotency key.
-
-        What is as by default is left out, so that a field which a later release adds does not change it.
-        """
-        canonical = json.dumps(self.model_dump(exclude_defaults=True), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).digest()
+from app.lifecycle.request import OutputFormat, Size
+from app.lifecycle.states import CompletedVia, ErrorCode, JobState
 
 
 class ImageView(BaseModel):
@@ -152,23 +85,6 @@ class CanceledView(JobView):
     upstream_will_bill: Literal["no", "yes", "unknown"]
 
 
-class JobPage(BaseModel):
-    jobs: list[JobView]
-    next_cursor: str | None
-    has_more: bool
-
-
-class EventView(BaseModel):
-    id: int
-    at: datetime
-    type: str = Field(examples=["running"])
-    data: dict[str, Any]
-
-
-class EventList(BaseModel):
-    events: list[EventView]
-
-
 def job_view(life: Life, base_url: str) -> JobView:
     """The job as its callers see it. `base_url` is where they reach the gateway, without a slash at the end."""
     return JobView(**_fields(life, base_url))
@@ -176,10 +92,6 @@ def job_view(life: Life, base_url: str) -> JobView:
 
 def canceled_view(life: Life, base_url: str) -> CanceledView:
     return CanceledView(**_fields(life, base_url), upstream_will_bill=_will_bill(life))
-
-
-def event_view(event: StoredEvent) -> EventView:
-    return EventView(id=event.event_id, at=event.at, type=event.type, data=dict(event.data))
 
 
 def retry_after_seconds(view: JobView) -> int | None:
@@ -229,6 +141,3 @@ def _will_bill(life: Life) -> Literal["no", "yes", "unknown"]:
     if life.job.state is JobState.RUNNING or life.credits.consumed:
         return "yes"
     return "unknown" if life.unproven else "no"
-
-
-PRIORITIES = {p.name.lower(): p for p in Priority}

@@ -1,0 +1,36 @@
+"""Answers in JSON, and what they have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+from app.job_view import JobView, retry_after_seconds
+from app.problems import ProblemBody
+
+#: For `responses=` of a route: an error as RFC 9457 has it.
+PROBLEM: dict[str, Any] = {"model": ProblemBody, "content": {"application/problem+json": {}}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For `responses=` of a route: these errors."""
+    return dict.fromkeys(statuses, PROBLEM)
+
+
+def json_answer(view: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Never stored by anybody between us and the caller, unless `headers` say otherwise."""
+    return Response(view.model_dump_json(), status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
+
+
+def job_answer(view: JobView, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A job, with `Retry-After` while asking again is worth it."""
+    seconds = retry_after_seconds(view)
+    retry = {"Retry-After": str(seconds)} if seconds is not None else {}
+    return json_answer(view, status, {**retry, **(headers or {})})
+
+
+def base_url(request: Request) -> str:
+    """Where the caller reaches the gateway, without a slash at the end."""
+    return str(request.base_url).rstrip("/")

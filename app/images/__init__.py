@@ -1,0 +1,1 @@
+"""Pictures: inspected, kept under their hash, and served by links that expire."""

@@ -1,0 +1,29 @@
+"""`Prefer: wait=N`: an answer that comes when the job is settled. Source: RFC 7240."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import Header, Request
+
+from app.errors import StorageUnavailableError
+from app.lifecycle.job import Life
+
+WAIT_MAX = 60  #: seconds
+_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?:$|[,;\s])', re.IGNORECASE)
+
+Prefer = Annotated[str | None, Header(description="`wait=N`: answer when the job is settled, or after N seconds (at most 60).")]
+
+
+async def waited(request: Request, life: Life, prefer: str | None) -> tuple[Life, dict[str, str]]:
+    """The job after the wait that the caller prefers (RFC 7240), if any, and the headers that say so."""
+    wanted = _WAIT.search(prefer or "")
+    if wanted is None:
+        return life, {"Vary": "Prefer"}
+    seconds = min(int(wanted[1]), WAIT_MAX)
+    if seconds and not life.job.is_settled:
+        with suppress(StorageUnavailableError):  # the job is accepted: its id must not be lost in a 503
+            life = await request.state.gateway.watchers.until_settled(life.job.job_id, seconds) or life
+    return life, {"Vary": "Prefer", "Preference-Applied": f"wait={seconds}"}
