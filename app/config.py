@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.errors import SettingsError
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.policy import Policy
+from app.vault import Vault
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -59,6 +60,12 @@ def _upstream_key_shape(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _secret_key_shape(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        Vault.from_setting(value.get_secret_value())
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
@@ -82,6 +89,11 @@ class Settings(BaseSettings):
         None,
         description="Where the upstream reaches us. Unset: no `callback_url` is sent, the first check comes after `POLL_MIN`, "
         "and an unconfirmed job fails after its lease.",
+    )
+    secret_key: Annotated[SecretStr | None, AfterValidator(_secret_key_shape)] = Field(
+        None,
+        description="Encrypts delivery secrets at rest, and signs. A comma-separated list: the first is current, the "
+        "others still open what they encrypted. Required on PostgreSQL; on SQLite one is made beside the database.",
     )
     bootstrap_admin_key: Annotated[SecretStr | None, AfterValidator(_key_shape)] = Field(
         None,
@@ -107,6 +119,9 @@ class Settings(BaseSettings):
     )
     hard_deadline: Duration = Field(
         timedelta(hours=24), description="From the send: then the job fails and its books close, answered or not."
+    )
+    delivery_allow: str | None = Field(
+        None, description="Hosts and networks (CIDR), comma-separated, that deliveries may reach although they are not public."
     )
     log_format: Literal["json", "console"] | None = Field(None, description="Default: `json`; `console` on a terminal.")
 

@@ -46,6 +46,14 @@ class LinksView(BaseModel):
     self: str
     events: str
     cancel: str | None = Field(description="Present while the job can still be canceled.")
+    retry: str | None = Field(None, description="Present once the job is settled and did not succeed.")
+
+
+class EstimateView(BaseModel):
+    """Judged by recent jobs; no promise."""
+
+    p50_at: datetime = Field(description="By then, half of such jobs are settled.")
+    p90_at: datetime = Field(description="By then, nine in ten are.")
 
 
 class JobView(BaseModel):
@@ -58,7 +66,7 @@ class JobView(BaseModel):
     size: Size
     seed: int
     output_format: OutputFormat
-    callback_url: str | None = None
+    callback_url: str | None
     metadata: dict[str, str]
     priority: Literal["high", "normal", "low"]
     idempotency_key: str | None
@@ -70,12 +78,14 @@ class JobView(BaseModel):
     submissions: int = Field(description="Sends not proven unaccepted.")
     completed_via: CompletedVia | None
     cancel_requested: bool
-    retry_of: UUID | None = None
+    retry_of: UUID | None
     created_at: datetime
     submitted_at: datetime | None
     finished_at: datetime | None
     updated_at: datetime
     poll_after_ms: int | None = Field(description="When asking again is worth it; null once settled.")
+    place: int | None = Field(None, description="While queued, its place in the tenant's queue, 1 being next; not in lists.")
+    estimate: EstimateView | None = Field(None, description="When it will probably be settled; not in lists.")
     links: LinksView
 
 
@@ -111,10 +121,10 @@ def _fields(life: Life, base_url: str) -> dict[str, Any]:
         "output_format": job.request.output_format,
         "metadata": dict(job.metadata),
         "priority": job.priority.name.lower(),
-        "idempotency_key": job.idempotency_key,
-        "images": [
-            ImageView(url=f"{here}/images/{index}", source_url=url, stored=False) for index, url in enumerate(job.images)
-        ],
+        "idempotency_key": job.batch.idempotency_key if job.batch else job.idempotency_key,
+        "callback_url": job.callback_url,
+        "retry_of": job.retry_of,
+        "images": [_image_view(life, index, url, here) for index, url in enumerate(job.images)],
         "error": ErrorView(code=job.error.code, message=job.error.message, retryable=job.error.retryable)
         if job.error
         else None,
@@ -129,8 +139,22 @@ def _fields(life: Life, base_url: str) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "updated_at": job.updated_at,
         "poll_after_ms": _poll_after_ms(job.state),
-        "links": LinksView(self=here, events=f"{here}/events", cancel=None if job.is_settled else f"{here}/cancel"),
+        "links": LinksView(
+            self=here,
+            events=f"{here}/events",
+            cancel=None if job.is_settled else f"{here}/cancel",
+            retry=f"{here}/retry" if job.is_settled and job.state is not JobState.SUCCEEDED else None,
+        ),
     }
+
+
+def _image_view(life: Life, index: int, source_url: str, here: str) -> ImageView:
+    stored = next((picture for picture in life.pictures if picture.index == index and picture.is_stored), None)
+    view = ImageView(url=f"{here}/images/{index}", source_url=source_url, stored=stored is not None)
+    if stored is None:
+        return view
+    facts = {name: getattr(stored, name) for name in ("media_type", "width", "height", "bytes", "sha256")}
+    return view.model_copy(update=facts)
 
 
 def _poll_after_ms(state: JobState) -> int | None:

@@ -16,6 +16,9 @@ from fastapi import FastAPI
 
 from app import __version__, health, problems
 from app.access.callers import Access
+from app.access.first_key import ensure_admin_key, first_admin_key
+from app.access.keys import router as keys_router
+from app.access.tenants import router as tenants_router
 from app.callbacks.receive import Receiver
 from app.callbacks.router import router as callbacks_router
 from app.clock import Clock
@@ -24,32 +27,50 @@ from app.dispatch.dispatch import Dispatcher
 from app.dispatch.router import router as dispatch_router
 from app.errors import SchemaError, SettingsError
 from app.jobs.accept import Intake
+from app.jobs.batch import router as batch_router
+from app.jobs.export import router as export_router
+from app.jobs.forecaster import Forecaster
 from app.jobs.listing import router as listing_router
+from app.jobs.quote import router as quote_router
 from app.jobs.router import router as jobs_router
 from app.jobs.timeline import router as timeline_router
 from app.lifecycle import gate as gates
 from app.lifecycle.answers import Unproven
 from app.lifecycle.news import Answered
 from app.loops import Loop
+from app.outbound.allow import AllowList
+from app.outbound.guard import Guard
 from app.reconcile.reconcile import Housekeeping, Reconciler
 from app.requests import RequestLog
 from app.settlement.settle import Settlement, Wakes
 from app.settlement.watchers import Watchers
 from app.storage import schema
+from app.storage.audit import AuditStore
 from app.storage.database import Database, database_url
 from app.storage.due import DueStore
+from app.storage.forecast import ForecastStore
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore
-from app.storage.keys import KeyStore
+from app.storage.keys import USE_EVERY, KeyStore
 from app.storage.lives import LifeStore
 from app.storage.process_lock import only_process
 from app.storage.queue import QueueStore
 from app.storage.receipts import ReceiptStore
+from app.storage.tenants import TenantStore
+from app.storage.usage import UsageStore
 from app.storage.wakeups import Wakeups
 from app.upstream.client import Timeouts, UpstreamClient
+from app.usage.router import router as usage_router
+from app.vault import NoKeyFitsError, Vault, key_beside
 
 log = structlog.get_logger()
+
+#: Their order matters where one path could be taken for another: /jobs/export before /jobs/{job_id}.
+ROUTERS = (
+    batch_router, quote_router, export_router, listing_router, timeline_router, jobs_router, usage_router, callbacks_router,
+    dispatch_router, keys_router, tenants_router, health.router,
+)  # fmt: skip
 
 POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
 HOUSEKEEPING_EVERY = 15.0  #: seconds
@@ -66,10 +87,17 @@ class Gateway:
     history: HistoryStore
     gate_store: GateStore
     receipts: ReceiptStore
+    vault: Vault
     access: Access
+    tenants: TenantStore
+    audit: AuditStore
     settlement: Settlement
     watchers: Watchers
     intake: Intake
+    intake_store: IntakeStore
+    usage: UsageStore
+    forecaster: Forecaster
+    delivery_guard: Guard
     receiver: Receiver
     on_stop: list[Callable[[], None]] = field(default_factory=list)  #: called when the process is told to stop
     first_key: str | None = None  #: an admin key made just now, to be shown once
@@ -114,7 +142,7 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
         strict_content_type=False,
     )
     problems.install(app)
-    for router in (jobs_router, listing_router, timeline_router, callbacks_router, dispatch_router, health.router):
+    for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(RequestLog)
     return app
@@ -147,8 +175,10 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
         database = Database(database_url(settings.database_url), clock=seams.clock)
         stack.enter_context(alone_on(settings.database_url))
         stack.push_async_callback(database.dispose)
+        vault = _vault(settings)
         await _ready_schema(settings, database)
-        gateway = _assemble(settings, database)
+        gateway = _assemble(settings, database, vault)
+        await _ready_secrets(gateway)
         await gateway.gate_store.change(lambda gate, _now: gates.with_key(gate, _fingerprint(settings, upstream_key)))
         if names := unknown_names():
             log.warning("these are no settings of this version, and change nothing", names=names)
@@ -163,13 +193,14 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
             stack.push_async_callback(client.aclose)
             await _end_old_leases(gateway)
             await stack.enter_async_context(_duties(gateway, client, seams.timeouts))
-        await stack.enter_async_context(_looping([_watching(gateway)]))
+        await stack.enter_async_context(_looping([_watching(gateway), _noting_use(gateway)]))
         if not database.is_sqlite:
             wakeups = Wakeups(database, gateway.settlement.wakes.heard)
             gateway.settlement.wakes.tell_others = wakeups.send
             await stack.enter_async_context(wakeups.running())
         # Last of all: a key that is shown only once must not be made by a start that then fails.
-        yield replace(gateway, first_key=await _first_key(settings, database))
+        yield replace(gateway, first_key=await _first_key(gateway))
+        await gateway.access.drained()
         await gateway.intake.drained()
         await gateway.receiver.drained()
         await gateway.settlement.drained()
@@ -187,7 +218,7 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
         submit_timeout=timeouts.submit,
     )
     reconciler = Reconciler(DueStore(database), gateway.gate_store, settlement, client)
-    housekeeping = Housekeeping(queue, gateway.history, settlement)
+    housekeeping = Housekeeping(queue, gateway.history, gateway.usage, settlement)
     loops = [
         Loop("dispatch", dispatcher.sweep, floor=POLL_FLOOR, wake=settlement.wakes.dispatch),
         Loop("reconcile", reconciler.sweep, floor=POLL_FLOOR, wake=settlement.wakes.reconcile),
@@ -203,6 +234,11 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
 
 def _watching(gateway: Gateway) -> Loop:
     return Loop("watch", gateway.watchers.sweep, floor=POLL_FLOOR, wake=gateway.settlement.wakes.watch)
+
+
+def _noting_use(gateway: Gateway) -> Loop:
+    last_use = gateway.access.last_use
+    return Loop("last use", last_use.sweep, floor=USE_EVERY.total_seconds(), wake=last_use.wake)
 
 
 @asynccontextmanager
@@ -225,11 +261,11 @@ async def _end_old_leases(gateway: Gateway) -> None:
             await gateway.settlement.record(job_id, Answered(number, gone))
 
 
-def _assemble(settings: Settings, database: Database) -> Gateway:
+def _assemble(settings: Settings, database: Database, vault: Vault) -> Gateway:
     lives, gate_store = LifeStore(database), GateStore(database)
     watchers = Watchers(lives)
     settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers)
-    receipts = ReceiptStore(database)
+    receipts, intake_store = ReceiptStore(database), IntakeStore(database)
     return Gateway(
         settings=settings,
         database=database,
@@ -237,10 +273,17 @@ def _assemble(settings: Settings, database: Database) -> Gateway:
         history=HistoryStore(database),
         gate_store=gate_store,
         receipts=receipts,
+        vault=vault,
         access=Access(KeyStore(database)),
+        tenants=TenantStore(database, vault),
+        audit=AuditStore(database),
         settlement=settlement,
         watchers=watchers,
-        intake=Intake(IntakeStore(database), settlement.wakes),
+        intake=Intake(intake_store, settlement.wakes),
+        intake_store=intake_store,
+        usage=UsageStore(database),
+        forecaster=Forecaster(ForecastStore(database)),
+        delivery_guard=Guard(_allowed("GATEWAY_DELIVERY_ALLOW", settings.delivery_allow)),
         receiver=Receiver(receipts, settlement),
         on_stop=[watchers.stop],
     )
@@ -257,12 +300,43 @@ async def _ready_schema(settings: Settings, database: Database) -> None:
         log.warning("the schema is of a later release, which this one can work on", found=found, own=schema.newest())
 
 
-async def _first_key(settings: Settings, database: Database) -> str | None:
-    access = Access(KeyStore(database))
-    if settings.bootstrap_admin_key is not None:
-        await access.ensure_admin_key(settings.bootstrap_admin_key.get_secret_value())
-        return None
-    return await access.first_admin_key() if database.is_sqlite else None
+async def _first_key(gateway: Gateway) -> str | None:
+    given, keys = gateway.settings.bootstrap_admin_key, gateway.access.keys
+    if given is None:
+        return await first_admin_key(keys) if gateway.database.is_sqlite else None
+    if not await ensure_admin_key(keys, given.get_secret_value()):
+        log.warning("GATEWAY_BOOTSTRAP_ADMIN_KEY was revoked, and opens nothing; set another one, or none")
+    return None
+
+
+async def _ready_secrets(gateway: Gateway) -> None:
+    """What an older key of GATEWAY_SECRET_KEY had encrypted is encrypted with the current one."""
+    try:
+        anew = await gateway.tenants.seal_anew()
+    except NoKeyFitsError:
+        given = gateway.settings.secret_key is not None
+        which = "GATEWAY_SECRET_KEY holds no key" if given else f"{gateway.database.path}.key is not the key"
+        raise SettingsError(f"{which} that opens the stored delivery secrets: restore the one that encrypted them") from None
+    if anew:
+        log.info("delivery secrets were encrypted anew, with the current key", count=anew)
+
+
+def _vault(settings: Settings) -> Vault:
+    if settings.secret_key is not None:
+        return Vault.from_setting(settings.secret_key.get_secret_value())
+    url = database_url(settings.database_url)
+    if url.get_backend_name() != "sqlite":
+        raise SettingsError(
+            "GATEWAY_SECRET_KEY is required on PostgreSQL, the same for all processes (openssl rand -base64 32)"
+        )
+    return Vault.from_setting(key_beside(Path(url.database or "")))
+
+
+def _allowed(name: str, text: str | None) -> AllowList:
+    try:
+        return AllowList.parse(text or "")
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
 
 
 def _required_key(settings: Settings) -> str:

@@ -1,28 +1,23 @@
-"""Who is calling: API keys, their scopes and tenants."""
+"""Who is calling: told by an API key."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from app.access.api_key import hash_key
+from app.access.last_use import LastUse
+from app.access.scope import Scope
 from app.problems import scope_missing, unauthorized
-from app.storage.keys import KeyStore
+from app.storage.grouped import GroupedWriter
+from app.storage.keys import KeyStore, StoredKey
 
-ADMIN_TENANT = "admin"  #: the tenant of the first key
+__all__ = ["Access", "Caller", "CurrentCaller", "Scope", "current_caller"]
 
-
-class Scope(StrEnum):
-    """What a key may do."""
-
-    JOBS_WRITE = "jobs:write"  #: accept, cancel and retry jobs
-    JOBS_READ = "jobs:read"  #: see the tenant's own jobs
-    ADMIN = "admin"  #: everything, for every tenant
+LOOKUPS_AT_ONCE = 2  #: statements; each looks up all keys that came in meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +42,32 @@ class Caller:
 
 
 class Access:
-    """Tells callers by their keys."""
+    """Tells callers by their keys.
+
+    Every request asks the database, so that a key which was revoked or has expired opens nothing from that moment on, on any
+    replica. Requests that arrive together share one statement, which begins after all of them came.
+    """
 
     def __init__(self, keys: KeyStore) -> None:
-        self._keys = keys
+        self.keys = keys
+        self.last_use = LastUse(keys)
+        self._lookups: GroupedWriter[bytes, StoredKey | None] = GroupedWriter(keys.find_open, flushers=LOOKUPS_AT_ONCE)
 
     async def caller(self, api_key: str) -> Caller | None:
-        found = await self._keys.find(hash_key(api_key))
-        if found is None or found.revoked_at is not None:
+        """None where the key is unknown, revoked or expired.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach.
+        """
+        found = await self._lookups.put(hash_key(api_key))
+        if found is None:
             return None
+        self.last_use.note(found.key_id)
         return Caller(found.tenant, found.key_id, frozenset(found.scopes))
 
-    async def ensure_admin_key(self, api_key: str) -> bool:
-        """Makes this key an admin key, unless it exists; returns whether it was new."""
-        digest = hash_key(api_key)
-        return await self._keys.insert_if_absent(
-            key_id=f"bootstrap-{digest.hex()[:8]}",
-            tenant=ADMIN_TENANT,
-            name="bootstrap",
-            secret_hash=digest,
-            scopes=(Scope.ADMIN,),
-        )
-
-    async def first_admin_key(self) -> str | None:
-        """A new admin key when there is none at all, to be shown once; otherwise None."""
-        if await self._keys.any_exists():
-            return None
-        api_key = new_key()
-        await self.ensure_admin_key(api_key)
-        return api_key
-
-
-def new_key() -> str:
-    """A key with a readable prefix and id, and 256 random bits."""
-    return f"gw_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
-
-
-def hash_key(api_key: str) -> bytes:
-    """What is stored of a key. It is long and random, so a fast hash keeps it safe."""
-    return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).digest()
+    async def drained(self) -> None:
+        """Returns when no lookup is under way."""
+        await self._lookups.drained()
 
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`Authorization: Bearer <gateway key>`")

@@ -7,6 +7,10 @@ import sys
 import typer
 
 from app.cli import database as _database
+from app.cli import dispatch as _dispatch
+from app.cli import jobs as _jobs
+from app.cli import keys as _keys
+from app.cli import tenants as _tenants
 from app.cli.demo import demo
 from app.cli.emulator import emulator
 from app.cli.serve import serve
@@ -23,7 +27,11 @@ cli.command()(serve)
 cli.command()(worker)
 cli.command()(demo)
 cli.command()(emulator)
+cli.add_typer(_jobs.cli, name="jobs")
+cli.add_typer(_dispatch.cli, name="dispatch")
 cli.add_typer(_database.cli, name="db")
+cli.add_typer(_keys.cli, name="keys")
+cli.add_typer(_tenants.cli, name="tenants")
 
 
 def run() -> None:

@@ -6,45 +6,23 @@ one secret, and stumbles over a malformed signature that stands before a good on
 
 from __future__ import annotations
 
-import base64
 import hmac
 import re
-import secrets as chance
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from standardwebhooks import Webhook
 
 from app.errors import GatewayError
+from app.lifecycle.signing_secret import secret_bytes
 
 TOLERANCE = timedelta(minutes=5)  #: how far the sender's clock and ours may be apart, either way
-_PREFIX = "whsec_"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")  # no dot: it parts what is signed
 _SECONDS = re.compile(r"[1-9][0-9]{0,10}")  # up to the year 5138
 
 
 class UnverifiedDeliveryError(GatewayError):
     """This delivery is not proven to be ours, to be untouched and to be of these minutes."""
-
-
-def new_secret() -> str:
-    """A secret to share with one receiver: `whsec_` and the base64 of 32 bytes."""
-    return _PREFIX + base64.b64encode(chance.token_bytes(32)).decode()
-
-
-def secret_bytes(secret: str) -> bytes:
-    """What `whsec_…` stands for.
-
-    Raises:
-        ValueError: it is not `whsec_` and the base64 of 24 to 64 bytes. The message does not repeat it.
-    """
-    try:
-        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True) if secret.startswith(_PREFIX) else b""
-    except ValueError:
-        key = b""
-    if not 24 <= len(key) <= 64:
-        raise ValueError("a signing secret is whsec_ and the base64 of 24 to 64 bytes")
-    return key
 
 
 def sign(secrets: Sequence[str], webhook_id: str, timestamp: datetime, body: bytes) -> dict[str, str]:

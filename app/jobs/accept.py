@@ -1,9 +1,11 @@
-"""Accept: a valid request becomes a job on disk. The answer is given once it is committed, not before."""
+"""Accept: a valid request becomes jobs on disk. The answer is given once they are committed, not before."""
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -12,14 +14,35 @@ from uuid_utils.compat import uuid7
 from app.access.callers import Caller
 from app.clock import system_clock
 from app.jobs.job_request import PRIORITIES, JobRequest
-from app.lifecycle.job import Job
+from app.lifecycle.job import BatchPlace, CallbackFormat, Job, Life
+from app.lifecycle.limits import Admission, Excess, Quota
+from app.lifecycle.request import RANDOM_SEED, GenerationRequest
 from app.lifecycle.states import JobState
 from app.problems import Problem
 from app.settlement.settle import Wakes
 from app.storage.grouped import GroupedWriter
-from app.storage.intake import Inserted, IntakeStore
+from app.storage.intake import IntakeStore, Order, Taken
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer where a limit of the tenant stands in the way."""
+
+    status: int
+    code: str
+    detail: str
+    retry_after: int | None = None  #: seconds, where the limit itself does not say
+
+
+REFUSALS = {
+    Excess.REQUESTS: Refusal(429, "rate_limit_exceeded", "This tenant may not accept jobs this fast."),
+    Excess.OPEN_JOBS: Refusal(
+        429, "open_jobs_exceeded", "This tenant may not have more unsettled jobs at once.", retry_after=5
+    ),
+    Excess.CREDITS: Refusal(402, "credit_budget_exceeded", "This month's credits of this tenant are spent or reserved."),
+}
 
 
 class Intake:
@@ -28,44 +51,157 @@ class Intake:
     def __init__(self, store: IntakeStore, wakes: Wakes) -> None:
         self._store, self._wakes = store, wakes
         flushers = 1 if store.database.is_sqlite else 2
-        self._writer: GroupedWriter[Job, Inserted] = GroupedWriter(self._write, flushers=flushers)
+        self._writer: GroupedWriter[Order, Taken] = GroupedWriter(self._write, flushers=flushers)
 
-    async def accept(self, request: JobRequest, caller: Caller, idempotency_key: str | None) -> Inserted:
-        """Writes the job down; the same key and body yield the first job again.
+    async def accept(
+        self, requests: Sequence[JobRequest], caller: Caller, idempotency_key: str | None, *, batch: bool = False
+    ) -> Taken:
+        """Writes the jobs down, all or none; the same key and bodies yield the first ones again.
 
         Raises:
-            Problem: 422 `idempotency_key_reused`: the key belongs to another request.
+            Problem: 422 `idempotency_key_reused`: the key belongs to another request; 402 and 429: a limit of the tenant.
             StorageUnavailableError: nothing was accepted.
         """
-        job = _new_job(request, caller, idempotency_key)
-        inserted = await self._writer.put(job)
-        if inserted.created:
-            log.info("accepted", job_id=str(job.job_id), tenant=job.tenant)
-            self._wakes.ring("dispatch")
-        elif inserted.life.job.fingerprint != job.fingerprint:
+        fingerprint = _fingerprint_of_all(requests) if batch else requests[0].fingerprint()
+        jobs = (
+            _batch(requests, caller, idempotency_key, fingerprint) if batch else (single(requests[0], caller, idempotency_key),)
+        )
+        reuse = frozenset(n for n, request in enumerate(requests) if request.reuse == "exact")
+        taken = await self._take(Order(jobs, reuse))
+        if not taken.created and taken.lives[0].job.fingerprint != fingerprint:
             raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.")
-        return inserted
+        return taken
+
+    async def retry(self, life: Life) -> Taken:
+        """A new job with the request of a settled one; a second retry yields the first.
+
+        Where the old job's task ended well after all, its pictures settle the new one at once.
+
+        Raises:
+            Problem: 402 and 429: a limit of the tenant.
+            StorageUnavailableError: nothing was accepted.
+        """
+        return await self._take(Order((_again(life),)))
+
+    async def knows(self, tenant: str, idempotency_key: str) -> bool:
+        """Whether an earlier request of the tenant bore this key."""
+        return await self._store.knows(tenant, idempotency_key)
 
     async def drained(self) -> None:
         await self._writer.drained()
 
-    async def _write(self, jobs: Sequence[Job]) -> Sequence[Inserted]:
-        return await self._store.insert_if_absent(jobs)
+    async def _take(self, order: Order) -> Taken:
+        taken = await self._writer.put(order)
+        if not taken.lives:
+            assert taken.admission is not None
+            raise _refusal(taken.admission)
+        if taken.created:
+            for life in taken.lives:
+                log.info("accepted", job_id=str(life.job.job_id), tenant=life.job.tenant)
+            self._wakes.ring("dispatch")
+        return taken
+
+    async def _write(self, orders: Sequence[Order]) -> Sequence[Taken]:
+        return await self._store.take(orders)
 
 
-def _new_job(request: JobRequest, caller: Caller, idempotency_key: str | None) -> Job:
-    now: datetime = system_clock()  # the store puts the database's instant in its place
-    job_id: UUID = uuid7()
+def rate_limit_headers(quota: Quota | None) -> dict[str, str]:
+    """How the tenant stands with its request rate. Source: draft-ietf-httpapi-ratelimit-headers-11."""
+    if quota is None:
+        return {}
+    window, reset = math.ceil(quota.window.total_seconds()), math.ceil(quota.reset.total_seconds())
+    return {
+        "RateLimit-Policy": f'"requests";q={quota.limit};w={window}',
+        "RateLimit": f'"requests";r={quota.remaining};t={reset}',
+    }
+
+
+def request_hash(request: GenerationRequest) -> bytes | None:
+    """What two requests that must give the same picture have in common; None where the seed is random."""
+    if request.seed == RANDOM_SEED:
+        return None
+    parts = (request.prompt, request.size, str(request.seed), request.output_format)
+    return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+def _refusal(admission: Admission) -> Problem:
+    assert admission.excess is not None
+    refusal, wait = REFUSALS[admission.excess], admission.retry_after
+    seconds = max(1, math.ceil(wait.total_seconds())) if wait else refusal.retry_after
+    headers = {**rate_limit_headers(admission.quota), **({"Retry-After": str(seconds)} if seconds else {})}
+    return Problem(refusal.status, refusal.code, refusal.detail, headers=headers)
+
+
+def single(request: JobRequest, caller: Caller, idempotency_key: str | None) -> Job:
+    """The new job that this request asks for."""
+    return _new_job(request, caller, idempotency_key=idempotency_key, fingerprint=request.fingerprint())
+
+
+def _batch(requests: Sequence[JobRequest], caller: Caller, idempotency_key: str | None, fingerprint: bytes) -> tuple[Job, ...]:
+    """The first job bears the key and the fingerprint of the whole."""
+    batch_id = uuid7()
+    return tuple(
+        _new_job(
+            request,
+            caller,
+            job_id=batch_id if place == 0 else uuid7(),
+            idempotency_key=idempotency_key if place == 0 else None,
+            fingerprint=fingerprint if place == 0 else request.fingerprint(),
+            batch=BatchPlace(batch_id, place, idempotency_key),
+        )
+        for place, request in enumerate(requests)
+    )
+
+
+def _fingerprint_of_all(requests: Sequence[JobRequest]) -> bytes:
+    return hashlib.sha256(b"batch" + b"".join(request.fingerprint() for request in requests)).digest()
+
+
+def _new_job(
+    request: JobRequest,
+    caller: Caller,
+    *,
+    idempotency_key: str | None,
+    fingerprint: bytes,
+    job_id: UUID | None = None,
+    batch: BatchPlace | None = None,
+) -> Job:
+    now, generation = system_clock(), request.generation()  # the store puts the database's instant in the place of ours
     return Job(
-        job_id=job_id,
+        job_id=job_id or uuid7(),
         tenant=caller.tenant,
         state=JobState.QUEUED,
-        request=request.generation(),
+        request=generation,
         created_at=now,
         updated_at=now,
         due_at=now,
         priority=PRIORITIES[request.priority],
         metadata=request.metadata,
         idempotency_key=idempotency_key,
-        fingerprint=request.fingerprint(),
+        fingerprint=fingerprint,
+        callback_url=request.callback_url,
+        callback_format=CallbackFormat.SIGNED if request.callback_url is not None else None,
+        request_hash=request_hash(generation),
+        batch=batch,
     )
+
+
+def _again(life: Life) -> Job:
+    old, now = life.job, system_clock()
+    job = Job(
+        job_id=uuid7(),
+        tenant=old.tenant,
+        state=JobState.QUEUED,
+        request=old.request,
+        created_at=now,
+        updated_at=now,
+        due_at=now,
+        priority=old.priority,
+        metadata=old.metadata,
+        fingerprint=old.fingerprint,
+        callback_url=old.callback_url,
+        callback_format=old.callback_format,
+        retry_of=old.job_id,
+        request_hash=request_hash(old.request),
+    )
+    return job.with_result_of(old.job_id, life.late_images, now) if life.late_images else job

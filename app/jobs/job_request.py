@@ -12,6 +12,7 @@ from app.lifecycle.request import PROMPT_MAX, RANDOM_SEED, GenerationRequest, Ou
 from app.lifecycle.states import Priority
 
 BODY_MAX = 256 * 1024  #: bytes; the largest valid body is well under this
+BATCH_BODY_MAX = 8 * 1024 * 1024  #: bytes; so is the largest valid batch
 SEED_MAX = 2**63 - 1  #: what a database's widest integer holds
 
 
@@ -63,7 +64,15 @@ class JobRequest(BaseModel):
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict, max_length=16, description="Up to 16 pairs of your own; returned with the job."
     )
-    priority: Literal["high", "normal", "low"] = Field("normal", description="Order within the queue.")
+    priority: Literal["high", "normal", "low"] = Field("normal", description="Order within the tenant's queue.")
+    callback_url: Annotated[Text, Field(min_length=1, max_length=2000)] | None = Field(
+        None, description="Called once the job is settled, by Standard Webhooks; see the callbacks of this operation."
+    )
+    reuse: Literal["never", "exact"] = Field(
+        "never",
+        description="`exact`: an identical succeeded job of the tenant, with a fixed seed and stored pictures, answers at once "
+        "for 0 credits.",
+    )
 
     def generation(self) -> GenerationRequest:
         return GenerationRequest(self.prompt, self.size, self.seed, self.output_format)
@@ -75,6 +84,14 @@ class JobRequest(BaseModel):
         """
         canonical = json.dumps(self.model_dump(exclude_defaults=True), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).digest()
+
+
+class BatchRequest(BaseModel):
+    """The body of `POST /jobs/batch`: all of its jobs are accepted, or none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    jobs: list[JobRequest] = Field(min_length=1, max_length=100, description="1 to 100 jobs.")
 
 
 PRIORITIES = {p.name.lower(): p for p in Priority}

@@ -4,51 +4,57 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import base_url, json_answer, problems
 from app.job_view import JobView, job_view
 from app.jobs.cursor import read_cursor, write_cursor
+from app.jobs.filters import JobQuery, seen_by
 from app.jobs.job_request import Text
-from app.lifecycle.states import JobState
+from app.jobs.query import parameters_of, read_query
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
 
 class JobPage(BaseModel):
     jobs: list[JobView]
-    next_cursor: str | None
-    has_more: bool
+    next_cursor: str | None = Field(description="Where to go on; null when there is nothing more.")
+    has_more: bool = Field(description="Whether to go on, also where this page is short or empty.")
 
 
-class ListFilters(BaseModel):
-    """The query of `GET /jobs`. What is not named here is refused, never ignored."""
+class ListQuery(JobQuery):
+    """The query of `GET /jobs`."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(50, ge=1, le=200)
-    cursor: str | None = Field(None, max_length=200, description="`next_cursor` of the page before.")
-    state: list[JobState] = Field(default_factory=list, description="May be repeated.")
-    tenant: Text | None = Field(None, max_length=200, description="Another tenant's jobs; for admin keys.")
-
-
-@router.get("", response_model=JobPage, summary="List jobs", responses=problems(422))
-async def list_jobs(request: Request, caller: CurrentCaller, filters: Annotated[ListFilters, Query()]) -> Response:
-    """Newest first. The list is stable for paging back; it is not a change feed."""
-    caller.require(Scope.JOBS_READ)
-    tenant = caller.tenant if not caller.is_admin else filters.tenant
-    if filters.tenant is not None and not caller.may_see(filters.tenant):
-        return json_answer(JobPage(jobs=[], next_cursor=None, has_more=False))
-    found = await request.state.gateway.history.page(
-        limit=filters.limit + 1,
-        after=read_cursor(filters.cursor) if filters.cursor else None,
-        tenant=tenant,
-        states=filters.state,
+    limit: Annotated[int, Field(ge=1, le=200)] = Field(50, description="Jobs a page.")
+    cursor: Annotated[Text, Field(max_length=200)] | None = Field(
+        None, description="`next_cursor` of the page before, with the same filters."
     )
-    has_more, page = len(found) > filters.limit, found[: filters.limit]
-    cursor = write_cursor((page[-1].job.created_at, page[-1].job.job_id)) if has_more else None
-    views = [job_view(life, base_url(request)) for life in page]
+
+
+@router.get(
+    "",
+    response_model=JobPage,
+    summary="List jobs",
+    responses=problems(422),
+    openapi_extra={"parameters": parameters_of(ListQuery)},
+)
+async def list_jobs(request: Request, caller: CurrentCaller) -> Response:
+    """Newest first. The list is stable for paging back; it is not a change feed.
+
+    All filters given must hold. `q`, `completed_via` and `error_code`, and what stands beside a `metadata` pair, are tested job
+    by job, on at most 20,000 jobs a page: such a page may be short or empty while `has_more` is true; its cursor goes on from
+    where the search stopped. The next page is also in the `Link` header (RFC 8288, `rel="next"`).
+    """
+    caller.require(Scope.JOBS_READ)
+    query = read_query(ListQuery, request.query_params.multi_items())
+    wanted = seen_by(caller, query.wanted())
+    if wanted is None:
+        return json_answer(JobPage(jobs=[], next_cursor=None, has_more=False))
+    after = read_cursor(query.cursor, wanted) if query.cursor is not None else None
+    page = await request.state.gateway.history.page(wanted, limit=query.limit, after=after)
+    cursor = write_cursor(page.next, wanted) if page.next else None
+    views = [job_view(life, base_url(request)) for life in page.lives]
     link = {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'} if cursor else {}
-    return json_answer(JobPage(jobs=views, next_cursor=cursor, has_more=has_more), headers=link)
+    return json_answer(JobPage(jobs=views, next_cursor=cursor, has_more=cursor is not None), headers=link)

@@ -1,21 +1,25 @@
-"""`/jobs`: accept a job, show it, cancel it."""
+"""`/jobs`: accept a job, show it, cancel it, repeat it."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import base_url, job_answer, problems
-from app.job_view import CanceledView, JobView, canceled_view, job_view
+from app.answers import base_url, conditional_job_answer, job_answer, problems
+from app.job_view import CanceledView, JobView, canceled_view
+from app.jobs.describe import described
 from app.jobs.idempotency import IdempotencyKey, read_idempotency_key
-from app.jobs.job_request import BODY_MAX, JobRequest
+from app.jobs.job_request import JobRequest
+from app.jobs.order import accept, accepted, body_of
+from app.jobs.retry import why_not_again
 from app.jobs.waiting import Prefer, waited
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.transitions import Effect
 from app.own_job import own_life
 from app.problems import Problem, not_found
-from app.requests import read_model
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
@@ -27,11 +31,9 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 5
     summary="Accept a job",
     responses={
         200: {"model": JobView, "description": "The first job that came with this Idempotency-Key."},
-        **problems(408, 413, 415, 422),
+        **problems(402, 408, 413, 415, 422, 429),
     },
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": JobRequest.model_json_schema()}}}
-    },
+    openapi_extra=body_of(JobRequest),
 )
 async def accept_job(
     request: Request,
@@ -41,24 +43,26 @@ async def accept_job(
 ) -> Response:
     """The job is on disk when this answers. Poll `links.self`, or read `links.events`."""
     caller.require(Scope.JOBS_WRITE)
-    body = await read_model(request, JobRequest, limit=BODY_MAX)
-    inserted = await request.state.gateway.intake.accept(body, caller, read_idempotency_key(idempotency_key))
-    life, headers = await waited(request, inserted.life, prefer)
-    view = job_view(life, base_url(request))
-    headers["Location"] = view.links.self
-    if inserted.created:
-        return job_answer(view, 202, headers)
-    return job_answer(view, 200, {**headers, "Idempotent-Replayed": "true"})
+    key = read_idempotency_key(idempotency_key)
+    taken = await accept(request, caller, key, JobRequest)
+    life, headers = await waited(request, taken.lives[0], prefer)
+    view = await described(request, life, new=taken.created)
+    return job_answer(view, *accepted(taken, {**headers, "Location": view.links.self}))
 
 
-@router.get("/{job_id}", response_model=JobView, summary="Show a job", responses=problems(404))
+@router.get(
+    "/{job_id}",
+    response_model=JobView,
+    summary="Show a job",
+    responses={304: {"description": "The caller has this representation already."}, **problems(404)},
+)
 async def show_job(request: Request, caller: CurrentCaller, job_id: str, prefer: Prefer = None) -> Response:
     """The job as it is now, from our own records: this never causes a request upstream.
 
     With `Prefer: wait=N` the answer comes when the job is settled, or after N seconds with the job as it is then.
     """
     life, headers = await waited(request, await own_life(request, caller, job_id, Scope.JOBS_READ), prefer)
-    return job_answer(job_view(life, base_url(request)), headers=headers)
+    return conditional_job_answer(request, await described(request, life), headers)
 
 
 @router.get(
@@ -90,3 +94,28 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Re
         raise Problem(409, "already_settled", f"The job is {change.after.job.state}; it can no longer be canceled.")
     view = canceled_view(change.after, base_url(request))
     return job_answer(view, 200 if change.after.job.is_settled else 202)
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    response_model=JobView,
+    summary="Retry a job that did not succeed",
+    responses={200: {"model": JobView, "description": "The job that the first retry made."}, **problems(402, 404, 409, 429)},
+)
+async def retry_job(
+    request: Request,
+    caller: CurrentCaller,
+    job_id: str,
+    accept_double_billing: Annotated[
+        bool, Query(description="After `submission_unconfirmed`: go on, although the first try may have been billed.")
+    ] = False,
+) -> Response:
+    """A new job with the same request, and `retry_of`. Where the old job's task ended well after all, the new one settles at
+    once from it, for 0 credits. A second retry returns the first."""
+    life = await own_life(request, caller, job_id, Scope.JOBS_WRITE)
+    if reason := why_not_again(life, accept_double_billing):
+        raise reason
+    taken = await request.state.gateway.intake.retry(life)
+    view = await described(request, taken.lives[0], new=taken.created)
+    return job_answer(view, *accepted(taken, {"Location": view.links.self}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +89,60 @@ class Submission:
         return self.outcome in NOT_ACCEPTED
 
 
+class CallbackFormat(StrEnum):
+    """What a delivery looks like."""
+
+    SIGNED = "signed"  #: Standard Webhooks, with the job
+    DROP_IN = "drop_in"  #: the upstream's own status data, unsigned
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlace:
+    """Where a job stands in the batch that it came with."""
+
+    batch_id: UUID  #: the id of the batch's first job
+    place: int  #: 0, 1, …
+    idempotency_key: str | None  #: of the whole batch
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What a job counts for in its tenant's usage."""
+
+    open: int  #: 1 until it is settled
+    held: int  #: credits reserved and unresolved; they count against the budget
+    consumed: int  #: credits that the upstream told
+
+
+class PictureState(StrEnum):
+    """How far the archiving of a picture is; a thing apart from the job's state."""
+
+    PENDING = "pending"  #: still to be fetched and stored
+    STORED = "stored"  #: ours
+    UNUSABLE = "unusable"  #: what the upstream served is no picture that we can keep
+    GIVEN_UP = "given_up"  #: it could not be fetched in time; the upstream's address is all there is
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a job, as the archive knows it."""
+
+    index: int
+    source_url: str
+    state: PictureState
+    sha256: str | None = None  #: hexadecimal; set where it is stored, and so are the following
+    media_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    has_thumbnail: bool | None = None
+    size_matches: bool | None = None  #: whether it is as large as was asked for
+
+    @property
+    def is_stored(self) -> bool:
+        return self.state is PictureState.STORED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One generation request of a caller."""
@@ -110,10 +165,25 @@ class Job:
     completed_via: CompletedVia | None = None
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
+    callback_url: str | None = None  #: where the caller wants to be told of the end
+    callback_format: CallbackFormat | None = None  #: None without a callback_url
+    retry_of: UUID | None = None  #: the settled job that this one repeats
+    reused_from: UUID | None = None  #: the job whose result this one took over
+    request_hash: bytes | None = None  #: SHA-256 of the request where its seed is fixed: what `reuse` looks for
+    batch: BatchPlace | None = None
+    #: What the usage of its tenant already holds of it, None where it was not yet counted: a note of the store's, no part of it.
+    booked: Books | None = field(default=None, compare=False)
 
     @property
     def is_settled(self) -> bool:
         return self.state in SETTLED
+
+    def with_result_of(self, source: UUID, images: tuple[str, ...], now: datetime) -> Job:
+        """This new job, settled at once by what another job of the tenant has already brought; it costs nothing."""
+        return replace(
+            self, state=JobState.SUCCEEDED, due_at=None, images=images, completed_via=CompletedVia.REUSE, reused_from=source,
+            finished_at=now, updated_at=now,
+        )  # fmt: skip
 
     def moved(self, to: JobState, **changes: Any) -> Job:
         """The job in another state, or in the same one with changes.
@@ -141,6 +211,7 @@ class Life:
 
     job: Job
     submissions: tuple[Submission, ...] = ()
+    pictures: tuple[Picture, ...] = ()  #: as archived so far; no decision looks at them
 
     def submission(self, number: int) -> Submission:
         return self.submissions[number - 1]
@@ -154,10 +225,10 @@ class Life:
 
     def with_submission(self, submission: Submission) -> Life:
         index = submission.number - 1
-        return Life(self.job, (*self.submissions[:index], submission, *self.submissions[index + 1 :]))
+        return replace(self, submissions=(*self.submissions[:index], submission, *self.submissions[index + 1 :]))
 
     def with_job(self, job: Job) -> Life:
-        return Life(job, self.submissions)
+        return replace(self, job=job)
 
     @property
     def task(self) -> Submission | None:
@@ -187,3 +258,14 @@ class Life:
             elif s.is_open:
                 unresolved += PRICE
         return Credits(reserved, sum(s.credits or 0 for s in self.submissions), unresolved)
+
+    @property
+    def books(self) -> Books:
+        credits = self.credits
+        return Books(int(not self.job.is_settled), credits.reserved + credits.unresolved, credits.consumed)
+
+    @property
+    def late_images(self) -> tuple[str, ...]:
+        """Pictures that a job which did not succeed has all the same: its task ended well after it was given up or canceled."""
+        late = (s.late_result["images"] for s in self.submissions if s.late_result and s.late_result.get("images"))
+        return self.job.images or tuple(next(late, ()))

@@ -150,9 +150,9 @@ class _Draft:
         if self.effect is Effect.STALE or self.effect is Effect.REFUSED:
             return Change(self.before, self.before, self.effect, ())
         job = self.job if self.job == self.before.job else replace(self.job, updated_at=self.now)
-        life = Life(job, self.life.submissions)
+        life = self.life.with_job(job)
         timed = tuple(replace(s, due_at=schedule.due_at(life, s, self.policy)) for s in life.submissions)
-        return Change(self.before, Life(job, timed), self.effect, tuple(self.events))
+        return Change(self.before, replace(life, submissions=timed), self.effect, tuple(self.events))
 
 
 # --- sending -------------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def _claim(d: _Draft, news: n.Claimed) -> None:
         lease_until=d.now + d.policy.lease,
         due_at=d.now + d.policy.lease,
     )
-    d.life = Life(d.job, (*d.life.submissions, intent))
+    d.life = replace(d.life, submissions=(*d.life.submissions, intent))
     d.move(JobState.SUBMITTING, submission=number, submitted_at=d.now)
     d.tell("submitting", submission=number)
 

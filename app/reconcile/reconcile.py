@@ -23,11 +23,13 @@ from app.storage.due import DueClaim, DueStore, DueSubmission
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.queue import QueueStore
+from app.storage.usage import UsageStore
 from app.upstream.client import UpstreamClient
 
 log = structlog.get_logger()
 
 CHECKERS = 50  #: checks under way at once in one process
+DROPPED, ENTRIES, UNBOOKED = 100, 1000, 200  #: rows of each kind that one pass of housekeeping takes
 HEALTH_WINDOW = timedelta(hours=1)  #: how far back callbacks are judged
 
 
@@ -128,17 +130,18 @@ class Reconciler:
 
 
 class Housekeeping:
-    """What needs doing now and then: jobs too long in the queue, and how callbacks are doing."""
+    """What needs doing now and then: jobs too long in the queue, the books of the tenants, how callbacks are doing."""
 
-    def __init__(self, queue: QueueStore, history: HistoryStore, settlement: Settlement) -> None:
-        self._queue, self._history, self._settlement = queue, history, settlement
+    def __init__(self, queue: QueueStore, history: HistoryStore, usage: UsageStore, settlement: Settlement) -> None:
+        self._queue, self._history, self._usage, self._settlement = queue, history, usage, settlement
         self._base = settlement.policy
         self.health = CallbackHealth(None, settlement.policy.callback_grace)
 
     async def sweep(self) -> float | None:
-        dropped = await self._queue.drop_overdue(self._base.queue_deadline, self._settlement.decide)
+        dropped = await self._queue.drop_overdue(self._base.queue_deadline, self._settlement.decide, DROPPED)
         self._settlement.announce(dropped)
         closed, now = await self._history.recently_closed(HEALTH_WINDOW)
         self.health = judge(closed, now, self._base)
         self._settlement.policy = replace(self._settlement.policy, callback_grace=self.health.grace)
-        return 0.0 if len(dropped) >= 100 else None
+        summed, booked = await self._usage.sum_up(ENTRIES), await self._usage.book_the_unbooked(UNBOOKED)
+        return 0.0 if len(dropped) >= DROPPED or summed >= ENTRIES or booked >= UNBOOKED else None

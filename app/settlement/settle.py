@@ -101,6 +101,7 @@ class Settlement:
             job = change.after.job
             for event in change.events:
                 log.info(event.type, job_id=str(job.job_id), tenant=job.tenant, state=job.state.value, **event.data)
+            self._watchers.happened(job.job_id)
             if job.is_settled:
                 self._watchers.ring(job.job_id)
                 self.wakes.tell_others("watch")

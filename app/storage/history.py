@@ -8,18 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, func, literal, literal_column, select, tuple_, union_all
+from sqlalchemy import func, literal_column, select
 
 from app.lifecycle.callback_health import Closed
-from app.lifecycle.job import Life
 from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.database import Database
-from app.storage.lives import lives_of
+from app.storage.job_filter import JobFilter
 from app.storage.queue import count_open
-from app.storage.types import Instant
-
-Key = tuple[datetime, UUID]  #: the place of a job in a list, newest first
+from app.storage.search import LOOKED_AT_MAX, Key, Page, search
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +32,35 @@ class HistoryStore:
     database: Database
 
     async def page(
-        self, *, limit: int, after: Key | None = None, tenant: str | None = None, states: Sequence[JobState] = ()
-    ) -> list[Life]:
-        """Up to `limit` jobs, newest first, from behind `after` on. Row values keep a deep page as cheap as the first."""
-        if len(states) > 1:
-            query = _newest_of_several(limit, after, tenant, states)
-        else:
-            query = _newest(select(t.jobs), limit, after, tenant, *states)
+        self, wanted: JobFilter = JobFilter(), *, limit: int, after: Key | None = None, look_at: int = LOOKED_AT_MAX
+    ) -> Page:
+        """Up to `limit` wanted jobs, newest first, from behind `after` on; see `search`.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach.
+        """
         async with self.database.reading() as connection:
-            return await lives_of(connection, (await connection.execute(query)).all())
+            return await search(connection, wanted, limit=limit, after=after, look_at=look_at)
 
     async def events(self, job_id: UUID, *, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        """Up to `limit` events of the job's timeline, oldest first, from behind the event `after` on.
+
+        None appears later in front of one that was read: PostgreSQL hands out ids before the commit, but whoever writes to a
+        timeline holds the job's row until the commit, so that the ids of one job become visible in their order.
+        """
         e = t.events.c
         query = select(e.event_id, e.at, e.type, e.data).where(e.job_id == job_id, e.event_id > after)
         async with self.database.reading() as connection:
             rows = await connection.execute(query.order_by(e.event_id).limit(limit))
             return [StoredEvent(*row) for row in rows]
+
+    async def newest_events(self, job_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """The id of the last event of each of these jobs: one step into an index a job, however long its timeline."""
+        j, e = t.jobs.c, t.events.c
+        newest = select(func.max(e.event_id)).where(e.job_id == j.job_id).scalar_subquery()
+        async with self.database.reading() as connection:
+            rows = await connection.execute(select(j.job_id, newest).where(j.job_id.in_(job_ids)))
+            return {job_id: event_id for job_id, event_id in rows if event_id is not None}
 
     async def recently_closed(self, since: timedelta, limit: int = 200) -> tuple[list[Closed], datetime]:
         """The last submissions that a check read to their end, for judging whether callbacks arrive; and the time now."""
@@ -80,26 +90,3 @@ class HistoryStore:
                 query = select(func.count()).select_from(t.jobs).where(j.state == literal_column(repr(state.value)))
                 found[state] = (await connection.execute(query)).scalar_one()
         return found
-
-
-def _newest(
-    query: Select[Any], limit: int, after: Key | None, tenant: str | None, state: JobState | None = None
-) -> Select[Any]:
-    j = t.jobs.c
-    if after is not None:
-        place = tuple_(literal(after[0], Instant), literal(after[1], Uuid))
-        query = query.where(tuple_(j.created_at, j.job_id) < place)
-    if tenant is not None:
-        query = query.where(j.tenant == tenant)
-    if state is not None:
-        query = query.where(j.state == literal_column(repr(state.value)))
-    return query.order_by(j.created_at.desc(), j.job_id.desc()).limit(limit)
-
-
-def _newest_of_several(limit: int, after: Key | None, tenant: str | None, states: Sequence[JobState]) -> Select[Any]:
-    """The newest of each state, merged: an index walked a state, where `IN` would sort all that ever was in them."""
-    j, keys = t.jobs.c, select(t.jobs.c.created_at, t.jobs.c.job_id)
-    of_each = [select(_newest(keys, limit, after, tenant, state).subquery()) for state in dict.fromkeys(states)]
-    merged = union_all(*of_each).subquery()
-    newest = select(merged.c.job_id).order_by(merged.c.created_at.desc(), merged.c.job_id.desc()).limit(limit)
-    return select(t.jobs).where(j.job_id.in_(newest)).order_by(j.created_at.desc(), j.job_id.desc())

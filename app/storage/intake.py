@@ -1,72 +1,229 @@
-"""Accepted jobs are written here, many at once."""
+"""Accepted jobs are written here, many at once.
+
+An order is what one request asks for: a job, a batch, or a retry. All orders of a group are decided and written in one
+transaction: what came before is found, limits are taken, the rest is inserted. The order of decisions is the contract's:
+idempotency, reuse, request rate, open jobs, budget.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import insert, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.job import Job, Life
+from app.lifecycle.limits import Admission, Limits, admit
 from app.lifecycle.transitions import Event
+from app.storage import books
 from app.storage import tables as t
 from app.storage.database import Database
-from app.storage.lives import job_row, lives_of, write_events
+from app.storage.lives import job_row, lives_of, metadata_rows, write_events, write_outbox
+from app.storage.reuse import reusable, taken_over
+
+Mark = tuple[str, str | UUID]  #: a tenant, and what no two of its orders may share: an idempotency key, or the job they repeat
 
 
 @dataclass(frozen=True, slots=True)
-class Inserted:
-    """The job as it now stands; `created` is False when its idempotency key was already there."""
+class Order:
+    """What one request asks for: its jobs are accepted together, or none of them."""
 
-    life: Life
-    created: bool
+    jobs: tuple[Job, ...]
+    reuse: frozenset[int] = frozenset()  #: places of jobs for which the result of an identical one will do
+
+    @property
+    def tenant(self) -> str:
+        return self.jobs[0].tenant
+
+    @property
+    def mark(self) -> Mark | None:
+        """The first job bears it; a batch has one for the whole."""
+        first = self.jobs[0]
+        mark = first.idempotency_key or first.retry_of
+        return (first.tenant, mark) if mark is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of an order."""
+
+    lives: tuple[Life, ...]  #: its jobs as they now stand; empty where a limit stood in the way
+    created: bool = False  #: False where an earlier request with the same mark had made them
+    admission: Admission | None = None  #: what the limits said, where the tenant has some and they were asked
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeStore:
     database: Database
 
-    async def insert_if_absent(self, jobs: Sequence[Job]) -> list[Inserted]:
-        """Writes new jobs in one transaction; a job whose (tenant, idempotency key) exists yields the existing one.
+    async def take(self, orders: Sequence[Order]) -> list[Taken]:
+        """Writes the new jobs of these orders in one transaction; what came before yields the jobs that it made.
 
         The jobs' instants are replaced by the database's.
         """
-        insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
         async with self.database.writing() as connection:
+            limits = await books.lock_limits(connection, sorted({order.tenant for order in orders}))
             now = await self.database.now(connection)
-            jobs = [_at(job, now) for job in jobs]
-            statement = insert_for(t.jobs).on_conflict_do_nothing().returning(t.jobs.c.job_id)
-            # In the order of the keys: two groups that hold the same ones would otherwise wait for each other.
-            rows = [job_row(job) for job in sorted(jobs, key=lambda job: (job.tenant, job.idempotency_key or ""))]
-            created = set((await connection.execute(statement, rows)).scalars())
-            await write_events(connection, [(j.job_id, Event("accepted")) for j in jobs if j.job_id in created], now)
-            existing = await self._existing(connection, [job for job in jobs if job.job_id not in created])
+            return await _Group(self.database, connection, now, limits).take([_at(order, now) for order in orders])
+
+    async def knows(self, tenant: str, idempotency_key: str) -> bool:
+        """Whether an order with this key was taken."""
+        j = t.jobs.c
+        query = select(j.job_id).where(j.tenant == tenant, j.idempotency_key == idempotency_key)
+        async with self.database.reading() as connection:
+            return (await connection.execute(query.where(j.idempotency_key.is_not(None)))).first() is not None
+
+    async def has_result(self, job: Job) -> bool:
+        """Whether an identical job of the tenant has brought stored pictures."""
+        if job.request_hash is None:
+            return False
+        async with self.database.reading() as connection:
+            return bool(await reusable(connection, [(job.tenant, job.request_hash)]))
+
+
+class _Group:
+    """The orders of one transaction, each known by its place."""
+
+    def __init__(
+        self, database: Database, connection: AsyncConnection, now: datetime, limits: dict[str, tuple[Limits, datetime | None]]
+    ) -> None:
+        self.database, self.connection, self.now, self.limits = database, connection, now, limits
+
+    async def take(self, orders: Sequence[Order]) -> list[Taken]:
+        known = await self._known({order.mark for order in orders if order.mark})
+        fresh = {n: order for n, order in _first_of_each(orders) if order.mark not in known}
+        lives = {n: await self._lives(order) for n, order in fresh.items()}
+        admissions = await self._admissions({n: _unsettled(made) for n, made in lives.items()}, fresh)
+        created = await self._insert({n: made for n, made in lives.items() if n not in admissions or not admissions[n].excess})
+        # Another replica may have been first meanwhile, and doubles in this group come after the one that was taken.
+        known |= await self._known({order.mark for order in orders if order.mark} - known.keys())
+        refused = {order.mark: admissions[n] for n, order in fresh.items() if n in admissions}
         return [
-            Inserted(Life(job), True)
-            if job.job_id in created
-            else Inserted(existing[job.tenant, job.idempotency_key or ""], False)
-            for job in jobs
+            Taken(created[n], True, admissions.get(n))
+            if n in created
+            else Taken(known[order.mark])
+            if order.mark in known
+            else Taken((), False, admissions.get(n) or refused[order.mark])
+            for n, order in enumerate(orders)
         ]
 
-    async def find_by_key(self, tenant: str, idempotency_key: str) -> Life | None:
-        async with self.database.reading() as connection:
-            return (await self._lookup(connection, [(tenant, idempotency_key)])).get((tenant, idempotency_key))
+    async def _known(self, marks: Collection[Mark]) -> dict[Mark | None, tuple[Life, ...]]:
+        """The jobs that earlier requests with these marks made."""
+        j, rows = t.jobs.c, list[Any]()
+        if keys := [(tenant, key) for tenant, key in marks if isinstance(key, str)]:
+            query = select(t.jobs).where(tuple_(j.tenant, j.idempotency_key).in_(keys), j.idempotency_key.is_not(None))
+            rows += (await self.connection.execute(query)).all()
+        if repeated := [job_id for _, job_id in marks if isinstance(job_id, UUID)]:
+            query = select(t.jobs).where(j.retry_of.in_(repeated), j.retry_of.is_not(None))
+            rows += (await self.connection.execute(query)).all()
+        lives = await lives_of(self.connection, rows)
+        batches = await self._batches([life.job.job_id for life in lives if life.job.batch])
+        found: dict[Mark | None, tuple[Life, ...]] = {}
+        for life in lives:
+            found[Order((life.job,)).mark] = batches.get(life.job.job_id, (life,))
+        return found
 
-    async def _existing(self, connection: AsyncConnection, jobs: Sequence[Job]) -> dict[tuple[str, str], Life]:
-        if not jobs:
+    async def _batches(self, batch_ids: Collection[UUID]) -> dict[UUID, tuple[Life, ...]]:
+        """Batches by the ids of their first jobs."""
+        if not batch_ids:
             return {}
-        return await self._lookup(connection, [(job.tenant, job.idempotency_key or "") for job in jobs])
+        j, found = t.jobs.c, dict[UUID, tuple[Life, ...]]()
+        query = select(t.jobs).where(j.batch_id.in_(batch_ids), j.batch_id.is_not(None)).order_by(j.batch_id, j.batch_place)
+        for life in await lives_of(self.connection, (await self.connection.execute(query)).all()):
+            assert life.job.batch is not None
+            found[life.job.batch.batch_id] = (*found.get(life.job.batch.batch_id, ()), life)
+        return found
 
-    async def _lookup(self, connection: AsyncConnection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Life]:
-        j = t.jobs.c
-        query = select(t.jobs).where(tuple_(j.tenant, j.idempotency_key).in_(keys), j.idempotency_key.is_not(None))
-        lives = await lives_of(connection, (await connection.execute(query)).all())
-        return {(life.job.tenant, life.job.idempotency_key or ""): life for life in lives}
+    async def _lives(self, order: Order) -> tuple[Life, ...]:
+        """The order's new lives; some are settled at once by what is there already."""
+        jobs = {n: job for n, job in enumerate(order.jobs) if n in order.reuse and job.request_hash is not None}
+        found = (
+            await reusable(self.connection, {(job.tenant, job.request_hash or b"") for job in jobs.values()}) if jobs else {}
+        )
+        sources = {n: found.get((job.tenant, job.request_hash or b"")) for n, job in jobs.items()}
+        return tuple(
+            taken_over(Life(job), source) if (source := sources.get(n)) else Life(job) for n, job in enumerate(order.jobs)
+        )
+
+    async def _admissions(self, new_jobs: dict[int, int], orders: dict[int, Order]) -> dict[int, Admission]:
+        """What their limits say to the orders of tenants that have some; what they allow is taken."""
+        decided: dict[int, Admission] = {}
+        for tenant, (limits, tat) in self.limits.items():
+            asking = {n: new_jobs[n] for n, order in orders.items() if order.tenant == tenant and new_jobs[n]}
+            if not asking:
+                continue
+            standing = await books.standing_of(self.connection, tenant, tat, self.now)
+            for n, count in asking.items():
+                decided[n] = admit(limits, standing, count, self.now)
+                standing = decided[n].standing
+            if standing.request_tat != tat:
+                await books.keep_request_tat(self.connection, tenant, standing.request_tat)
+        return decided
+
+    async def _insert(self, orders: dict[int, tuple[Life, ...]]) -> dict[int, tuple[Life, ...]]:
+        """Writes these lives; returns those of the orders that nobody else was faster with."""
+        # In the order of the marks: two groups that hold the same ones would otherwise wait for each other.
+        firsts = sorted((lives[0] for lives in orders.values()), key=lambda life: str(Order((life.job,)).mark))
+        inserted = await self._insert_if_absent(firsts)
+        created = {n: lives for n, lives in orders.items() if lives[0].job.job_id in inserted}
+        if rest := [life for lives in created.values() for life in lives[1:]]:
+            await self.connection.execute(insert(t.jobs), [_row(life) for life in rest])
+        await self._write_what_goes_with([life for lives in created.values() for life in lives])
+        return {n: tuple(life.with_job(books.booked(life)) for life in lives) for n, lives in created.items()}
+
+    async def _insert_if_absent(self, lives: Sequence[Life]) -> set[UUID]:
+        if not lives:
+            return set()
+        insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
+        statement = insert_for(t.jobs).on_conflict_do_nothing().returning(t.jobs.c.job_id)
+        return set((await self.connection.execute(statement, [_row(life) for life in lives])).scalars())
+
+    async def _write_what_goes_with(self, lives: Sequence[Life]) -> None:
+        settled = [life for life in lives if life.job.is_settled]
+        await books.enter(self.connection, lives, self.now)
+        await write_events(
+            self.connection, [(life.job.job_id, event) for life in lives for event in _events(life.job)], self.now
+        )
+        await write_outbox(self.connection, settled, self.now)
+        if pairs := [row for life in lives for row in metadata_rows(life.job)]:
+            await self.connection.execute(insert(t.job_metadata), pairs)
 
 
-def _at(job: Job, now: datetime) -> Job:
+def _first_of_each(orders: Sequence[Order]) -> Iterable[tuple[int, Order]]:
+    """The orders with their places, without the doubles of earlier ones in the group."""
+    seen: set[Mark] = set()
+    for n, order in enumerate(orders):
+        if order.mark is None or order.mark not in seen:
+            yield n, order
+        if order.mark is not None:
+            seen.add(order.mark)
+
+
+def _unsettled(lives: Sequence[Life]) -> int:
+    return sum(not life.job.is_settled for life in lives)
+
+
+def _at(order: Order, now: datetime) -> Order:
+    return replace(order, jobs=tuple(_job_at(job, now) for job in order.jobs))
+
+
+def _job_at(job: Job, now: datetime) -> Job:
+    if job.is_settled:
+        return replace(job, created_at=now, updated_at=now, finished_at=now)
     return replace(job, created_at=now, updated_at=now, due_at=now)
+
+
+def _row(life: Life) -> dict[str, Any]:
+    return job_row(books.booked(life))
+
+
+def _events(job: Job) -> Iterable[Event]:
+    yield Event("accepted", {"retry_of": str(job.retry_of)} if job.retry_of else {})
+    if job.is_settled:
+        yield Event(job.state.value, {"via": job.completed_via, "reused_from": str(job.reused_from), "images": len(job.images)})

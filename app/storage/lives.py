@@ -17,13 +17,17 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from uuid_utils.compat import uuid7
 
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound
-from app.lifecycle.job import Job, JobError, Life, Submission
+from app.lifecycle.delivery import DeliveryState
+from app.lifecycle.job import BatchPlace, Books, CallbackFormat, Job, JobError, Life, Picture, PictureState, Submission
 from app.lifecycle.news import Answered, Checked, News
+from app.lifecycle.receiver import receiver_of
 from app.lifecycle.request import GenerationRequest
 from app.lifecycle.states import CompletedVia, ErrorCode, JobState, Outcome, Priority
 from app.lifecycle.transitions import Change, Event
+from app.storage import books
 from app.storage import tables as t
 from app.storage.database import Database
 
@@ -96,8 +100,13 @@ async def apply_locked(
         lives[job_id] = change.after
         happened += [(job_id, event) for event in change.events]
         changes.append(change)
-    await _write(connection, [(before, lives[job_id]) for job_id, before in first.items()])
+    pairs = [(before, lives[job_id]) for job_id, before in first.items()]
+    changed = [after for before, after in pairs if after != before]
+    await books.enter(connection, changed, now)
+    await _write(connection, [(before, after.with_job(books.booked(after))) for before, after in pairs if after != before])
     await write_events(connection, happened, now)
+    settled = [after for before, after in pairs if after.job.is_settled and not before.job.is_settled]
+    await write_outbox(connection, settled, now)
     return changes
 
 
@@ -125,9 +134,25 @@ async def write_events(connection: AsyncConnection, happened: Sequence[tuple[UUI
         await connection.execute(insert(t.events), rows)
 
 
+async def write_outbox(connection: AsyncConnection, settled: Sequence[Life], now: datetime) -> None:
+    """What the settling of these jobs makes due, in the same transaction: a delivery to the caller, pictures to fetch."""
+    deliveries = [_delivery_row(life.job, now) for life in settled if life.job.callback_url is not None]
+    if deliveries:
+        await connection.execute(insert(t.deliveries), deliveries)
+    pictures = [row for life in settled for row in _picture_rows(life, now)]
+    if pictures:
+        await connection.execute(insert(t.images), pictures)
+
+
 async def _with_submissions(
     connection: AsyncConnection, rows: Sequence[Row[Any]], *, for_update: bool = False
 ) -> dict[UUID, Life]:
+    pictured = [row.job_id for row in rows if row.images]
+    pictures: dict[UUID, list[Picture]] = {job_id: [] for job_id in pictured}
+    if pictured:
+        shown = select(t.images).where(t.images.c.job_id.in_(pictured)).order_by(t.images.c.job_id, t.images.c.index)
+        for row in await connection.execute(shown):
+            pictures[row.job_id].append(_picture(row))
     sent = [row.job_id for row in rows if row.submission > 0]
     found: dict[UUID, list[Submission]] = {row.job_id: [] for row in rows}
     if sent:
@@ -135,7 +160,7 @@ async def _with_submissions(
         query = query.order_by(t.submissions.c.job_id, t.submissions.c.number)
         for row in await connection.execute(query.with_for_update() if for_update else query):
             found[row.job_id].append(_submission(row))
-    return {row.job_id: Life(_job(row), tuple(found[row.job_id])) for row in rows}
+    return {row.job_id: Life(_job(row), tuple(found[row.job_id]), tuple(pictures.get(row.job_id, ()))) for row in rows}
 
 
 async def _task_owners(connection: AsyncConnection, news: Iterable[News]) -> dict[str, tuple[UUID, int]]:
@@ -167,12 +192,16 @@ def _knowing_owners(job_id: UUID, news: News, owners: Mapping[str, tuple[UUID, i
 
 _JOB_COLUMNS = (
     "state", "due_at", "submission", "cancel_requested", "images", "error_code", "error_message", "completed_via",
-    "submitted_at", "finished_at", "updated_at",
+    "submitted_at", "finished_at", "updated_at", "booked_open", "booked_held", "booked_consumed",
 )  # fmt: skip
 _SUBMISSION_COLUMNS = (
     "outcome", "lease_until", "due_at", "check_at", "checked_at", "checks", "poked_at", "callbacks", "task_id",
     "candidates", "refusal", "upstream_status", "last_reading", "not_found_since", "not_found_count", "credits", "late_result",
     "answered_at", "closed_at", "excused",
+)  # fmt: skip
+
+_PICTURE_COLUMNS = (
+    "index", "source_url", "state", "sha256", "media_type", "width", "height", "bytes", "has_thumbnail", "size_matches",
 )  # fmt: skip
 
 _update_job = (
@@ -198,7 +227,7 @@ _update_submission = (
 async def _write(connection: AsyncConnection, pairs: Sequence[tuple[Life, Life]]) -> None:
     jobs, changed, added = [], [], []
     for before, after in pairs:
-        if after.job != before.job:
+        if after.job != before.job or after.job.booked != before.job.booked:
             guard = {"was_state": before.job.state, "was_submission": before.job.submission}
             jobs.append({**_job_values(after.job), "is_job_id": after.job.job_id, **guard})
         known = {s.number: s for s in before.submissions}
@@ -236,6 +265,14 @@ def job_row(job: Job) -> dict[str, Any]:
         "idempotency_key": job.idempotency_key,
         "fingerprint": job.fingerprint,
         "created_at": job.created_at,
+        "callback_url": job.callback_url,
+        "callback_format": job.callback_format.value if job.callback_format else None,
+        "retry_of": job.retry_of,
+        "reused_from": job.reused_from,
+        "request_hash": job.request_hash,
+        "batch_id": job.batch.batch_id if job.batch else None,
+        "batch_place": job.batch.place if job.batch else None,
+        "batch_key": job.batch.idempotency_key if job.batch else None,
         **_job_values(job),
     }
 
@@ -253,7 +290,49 @@ def _job_values(job: Job) -> dict[str, Any]:
         "submitted_at": job.submitted_at,
         "finished_at": job.finished_at,
         "updated_at": job.updated_at,
+        "booked_open": job.booked.open if job.booked else None,
+        "booked_held": job.booked.held if job.booked else None,
+        "booked_consumed": job.booked.consumed if job.booked else None,
     }
+
+
+def metadata_rows(job: Job) -> list[dict[str, Any]]:
+    """The caller's pairs, as lists find them."""
+    shared = {"job_id": job.job_id, "tenant": job.tenant, "created_at": job.created_at}
+    return [{**shared, "key": key, "value": value} for key, value in job.metadata.items()]
+
+
+def _delivery_row(job: Job, now: datetime) -> dict[str, Any]:
+    assert job.callback_url is not None
+    assert job.callback_format is not None
+    return {
+        "delivery_id": uuid7(),
+        "job_id": job.job_id,
+        "tenant": job.tenant,
+        "origin": receiver_of(job.tenant, job.callback_url).origin,
+        "url": job.callback_url,
+        "type": f"job.{job.state}",
+        "format": job.callback_format.value,
+        "state": DeliveryState.PENDING.value,
+        "attempts": 0,
+        "due_at": now,
+        "created_at": now,
+    }
+
+
+def _picture_rows(life: Life, now: datetime) -> Iterable[dict[str, Any]]:
+    """Pictures to fetch; one that came with the life, from the job whose result it took over, is there already."""
+    archived = {picture.index: picture for picture in life.pictures if picture.is_stored}
+    for index, url in enumerate(life.job.images):
+        picture = archived.get(index) or Picture(index, url, PictureState.PENDING)
+        yield {
+            **{name: getattr(picture, name) for name in _PICTURE_COLUMNS},
+            "job_id": life.job.job_id,
+            "attempts": 0,
+            "due_at": None if picture.is_stored else now,
+            "created_at": now,
+            "stored_at": now if picture.is_stored else None,
+        }
 
 
 def _submission_row(s: Submission) -> dict[str, Any]:
@@ -299,7 +378,20 @@ def _job(row: Row[Any]) -> Job:
         completed_via=CompletedVia(row.completed_via) if row.completed_via else None,
         submitted_at=row.submitted_at,
         finished_at=row.finished_at,
+        callback_url=row.callback_url,
+        callback_format=CallbackFormat(row.callback_format) if row.callback_format else None,
+        retry_of=row.retry_of,
+        reused_from=row.reused_from,
+        request_hash=row.request_hash,
+        batch=BatchPlace(row.batch_id, row.batch_place, row.batch_key) if row.batch_id else None,
+        booked=Books(row.booked_open, row.booked_held, row.booked_consumed) if row.booked_open is not None else None,
     )
+
+
+def _picture(row: Row[Any]) -> Picture:
+    columns = row._mapping  # noqa: SLF001 - its public way to a column that is named like a method of rows
+    values = {name: columns[name] for name in _PICTURE_COLUMNS}
+    return Picture(**{**values, "state": PictureState(row.state)})
 
 
 def _submission(row: Row[Any]) -> Submission:

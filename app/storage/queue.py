@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ColumnClause, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +18,7 @@ from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.gate_row import lock_gate, write_gate
 from app.storage.horizon import Horizon
+from app.storage.lanes import Lanes
 from app.storage.lives import Decide, apply_locked, lock
 
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
@@ -48,7 +48,7 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class QueueStore:
     database: Database
-    horizons: dict[Priority, Horizon] = field(default_factory=lambda: {p: Horizon() for p in Priority})
+    lanes: Lanes = field(default_factory=Lanes)
     open_horizon: Horizon = field(default_factory=Horizon)
 
     async def claim_due(
@@ -63,7 +63,7 @@ class QueueStore:
             now = await self.database.now(connection)
             open_submissions = await self._count_open(connection, policy.max_in_flight, now)
             may = submit_permits(gate, limit, open_submissions, now, policy)
-            ids = await self._due(connection, now, may.count)
+            ids = await self.lanes.take(connection, may.count, now)
             permits = submit_permits(gate, len(ids), open_submissions, now, policy) if ids else may
             lives = await lock(connection, ids) if ids else {}
             tokens = {job_id: new_token() for job_id in ids if job_id in lives}
@@ -97,21 +97,6 @@ class QueueStore:
             lives = await lock(connection, ids) if ids else {}
             changes = await apply_locked(connection, lives, [(i, QueueDeadlinePassed()) for i in ids], decide, now)
         return [change for change in changes if change is not None]
-
-    async def _due(self, connection: AsyncConnection, now: datetime, limit: int) -> Sequence[UUID]:
-        j, found = t.jobs.c, list[UUID]()
-        for priority in Priority:
-            if len(found) >= limit:
-                break
-            query = select(j.job_id, j.due_at).where(_QUEUED, j.priority == _LITERAL[priority], j.due_at <= now)
-            if floor := self.horizons[priority].floor(now):
-                query = query.where(j.due_at >= floor)
-            query = query.order_by(j.due_at, j.job_id).limit(limit - len(found)).with_for_update(skip_locked=True)
-            rows = (await connection.execute(query)).all()
-            if rows:
-                self.horizons[priority].reached(rows[-1].due_at)
-                found += [row.job_id for row in rows]
-        return found
 
     async def _count_open(self, connection: AsyncConnection, at_most: int, now: datetime) -> int:
         """What is sent from here on is sent later than all that is open; so the oldest open one is where to count from."""

@@ -18,6 +18,7 @@ from app.main import Seams, create_app
 
 ADMIN_KEY = "gw_test_admin_key_0123456789"
 UPSTREAM_KEY = "sk-emulator"
+SECRET_KEY = "only-the-tests-have-this-secret-key"
 PATIENCE = 30  #: seconds that a test waits for a job before it fails
 
 
@@ -57,6 +58,7 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
         "auto_migrate": True,
         "upstream_api_key": UPSTREAM_KEY,
         "bootstrap_admin_key": ADMIN_KEY,
+        "secret_key": SECRET_KEY,
         "upstream_submit_rate": 1000,
         "upstream_status_rate": 1000,
         "poll_min": "100ms",

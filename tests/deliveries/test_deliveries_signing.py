@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from app.deliveries.signing import TOLERANCE, UnverifiedDeliveryError, new_secret, secret_bytes, sign, verify
+from app.deliveries.signing import TOLERANCE, UnverifiedDeliveryError, sign, verify
+from app.lifecycle.signing_secret import new_secret, secret_bytes
 
 NOW = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
 BODY = '{"type":"job.succeeded","data":{"prompt":"Grüße aus Köln"}}'.encode()

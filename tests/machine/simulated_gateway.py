@@ -29,10 +29,11 @@ from app.storage.database import Database, database_url
 from app.storage.due import DueStore
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
-from app.storage.intake import Inserted, IntakeStore
+from app.storage.intake import IntakeStore, Taken
 from app.storage.lives import LifeStore
 from app.storage.queue import QueueStore
 from app.storage.receipts import CallbackOutcome, ReceiptStore
+from app.storage.usage import UsageStore
 from app.upstream.client import UpstreamClient
 from tests.machine.straight_transport import StraightTransport
 
@@ -87,7 +88,7 @@ class SimulatedGateway:
             monotonic=self.clock.unix,
         )
         self.reconciler = Reconciler(DueStore(self.database), self.gate_store, self.settlement, client)
-        self.housekeeping = Housekeeping(queue, self.history, self.settlement)
+        self.housekeeping = Housekeeping(queue, self.history, UsageStore(self.database), self.settlement)
         self.receiver = Receiver(ReceiptStore(self.database), self.settlement)
 
     async def crash(self) -> None:
@@ -101,15 +102,15 @@ class SimulatedGateway:
         """The senders and checkers under way."""
         return {*self.dispatcher._sending, *self.reconciler._looking}
 
-    async def accept(self, prompt: str, idempotency_key: str | None = None) -> Inserted:
-        return await self.intake.accept(JobRequest(prompt=prompt), CALLER, idempotency_key)
+    async def accept(self, prompt: str, idempotency_key: str | None = None) -> Taken:
+        return await self.intake.accept([JobRequest(prompt=prompt)], CALLER, idempotency_key)
 
     async def call_back(self, url: str, body: bytes) -> CallbackOutcome:
         return await self.receiver.receive(url.rpartition(CALLBACK_PATH)[2], "application/json", body)
 
     async def all_lives(self) -> dict[UUID, Life]:
-        found = await self.history.page(limit=1000)
-        return {life.job.job_id: life for life in found}
+        found = (await self.history.page(limit=1000)).lives
+        return {life.job.job_id: life for life in found.lives}
 
 
 @contextmanager

@@ -131,9 +131,9 @@ class GatewayMachine(RuleBasedStateMachine):
         key = f"key-{number}" if with_key else None
         inserted = self._do(self.gateway.accept(prompt, key))
         assert inserted.created
-        self.accepted[inserted.life.job.job_id] = prompt
+        self.accepted[inserted.lives[0].job.job_id] = prompt
         if key:
-            self.keys[key] = inserted.life.job.job_id
+            self.keys[key] = inserted.lives[0].job.job_id
 
     @precondition(lambda self: self.keys)
     @rule(pick=picks)
@@ -141,7 +141,7 @@ class GatewayMachine(RuleBasedStateMachine):
         key = sorted(self.keys)[pick % len(self.keys)]
         again = self._do(self.gateway.accept(self.accepted[self.keys[key]], key))
         assert not again.created
-        assert again.life.job.job_id == self.keys[key]
+        assert again.lives[0].job.job_id == self.keys[key]
 
     @precondition(lambda self: self.accepted)
     @rule(pick=picks)

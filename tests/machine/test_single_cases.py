@@ -38,7 +38,7 @@ class Stage:
         )
 
     async def accept(self, prompt: str) -> Any:
-        return (await self.gateway.accept(prompt)).life.job.job_id
+        return (await self.gateway.accept(prompt)).lives[0].job.job_id
 
     async def life(self, job_id: Any) -> Life:
         life = await self.gateway.lives.find(job_id)

@@ -69,8 +69,8 @@ class Replica:
         self.history = HistoryStore(self.database)
 
     async def accept(self, idempotency_key: str | None = None) -> UUID:
-        inserted = await self.intake.accept(JobRequest(prompt="A red fox"), CALLER, idempotency_key)
-        return inserted.life.job.job_id
+        inserted = await self.intake.accept([JobRequest(prompt="A red fox")], CALLER, idempotency_key)
+        return inserted.lives[0].job.job_id
 
     async def claim(self, limit: int = 10) -> Claim:
         return await self.queue.claim_due(limit, GATE, self.settlement.decide, new_token)
@@ -265,7 +265,7 @@ async def test_the_same_key_from_many_callers_makes_one_job(replicas: tuple[Repl
 
     for seed in range(ROUNDS):
         await one_round(seed)
-    assert len(await one.history.page(limit=1000)) == 3 * ROUNDS
+    assert len((await one.history.page(limit=1000)).lives) == 3 * ROUNDS
 
 
 async def test_one_task_id_told_to_two_submissions_belongs_to_one(replicas: tuple[Replica, Replica]) -> None:

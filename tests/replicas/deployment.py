@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from app.emulator import EmulatorOptions, World, create_emulator
 from tests.acceptance.stage import serving
-from tests.crash.processes import ADMIN_KEY, UPSTREAM_KEY, Process
+from tests.crash.processes import ADMIN_KEY, SECRET_KEY, UPSTREAM_KEY, Process
 
 PATIENCE = 45.0  #: seconds
 POSTING_AT_ONCE = 24
@@ -229,6 +229,7 @@ async def deployed(
             "GATEWAY_UPSTREAM_API_KEY": UPSTREAM_KEY,
             "GATEWAY_PUBLIC_BASE_URL": public_url,
             "GATEWAY_BOOTSTRAP_ADMIN_KEY": ADMIN_KEY,
+            "GATEWAY_SECRET_KEY": SECRET_KEY,
             "GATEWAY_LOG_FORMAT": "json",
             "GATEWAY_POLL_MIN": "200ms",
             "GATEWAY_POLL_MAX": "1s",

@@ -53,7 +53,7 @@ class Replica:
         self.reconciler = Reconciler(DueStore(database), gate_store, self.settlement, client)
 
     async def accept(self) -> UUID:
-        return (await self.intake.accept(JobRequest(prompt="A ferry"), CALLER, None)).life.job.job_id
+        return (await self.intake.accept([JobRequest(prompt="A ferry")], CALLER, None)).lives[0].job.job_id
 
     async def send(self) -> None:
         """One pass of the dispatch; what it sends is answered at its end, or held."""

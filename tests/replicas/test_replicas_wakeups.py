@@ -41,7 +41,7 @@ class Ear:
 
 
 async def accepted(gateway: Gateway) -> UUID:
-    return (await gateway.intake.accept(JobRequest(prompt="A bell"), CALLER, None)).life.job.job_id
+    return (await gateway.intake.accept([JobRequest(prompt="A bell")], CALLER, None)).lives[0].job.job_id
 
 
 async def waits(watchers: Watchers, job_id: UUID) -> asyncio.Task[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +21,8 @@ from app.lifecycle.request import GenerationRequest
 from app.lifecycle.states import JobState
 from app.lifecycle.transitions import Change, decide
 from app.storage.database import Database
-from app.storage.intake import IntakeStore
+from app.storage.history import HistoryStore
+from app.storage.intake import IntakeStore, Order, Taken
 from app.storage.lives import LifeStore
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -55,6 +57,16 @@ def new_job(**fields: Any) -> Job:
     return Job(**{**made, **fields})
 
 
+async def all_lives(database: Database) -> list[Life]:
+    """Every job that there is, newest first."""
+    return list((await HistoryStore(database).page(limit=1000)).lives)
+
+
+async def take(database: Database, jobs: Sequence[Job]) -> list[Taken]:
+    """Hands these jobs in, each as an order of its own."""
+    return await IntakeStore(database).take([Order((job,)) for job in jobs])
+
+
 def callback_token(task_or_name: str) -> tuple[str, bytes]:
     """A predictable token and its hash."""
     token = f"token-of-{task_or_name}"
@@ -87,8 +99,8 @@ class Factory:
         return life
 
     async def queued(self, count: int = 1, **fields: Any) -> list[Life]:
-        inserted = await IntakeStore(self.database).insert_if_absent([new_job(**fields) for _ in range(count)])
-        return [i.life for i in inserted]
+        taken = await take(self.database, [new_job(**fields) for _ in range(count)])
+        return [life for order in taken for life in order.lives]
 
     async def in_state(self, state: JobState, **fields: Any) -> Life:
         """A life that came to `state` on its ordinary way."""

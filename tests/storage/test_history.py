@@ -11,7 +11,8 @@ from app.lifecycle.callback_health import Closed
 from app.lifecycle.news import CalledBack
 from app.lifecycle.states import JobState
 from app.storage.database import Database
-from app.storage.history import HistoryStore, Key
+from app.storage.history import HistoryStore
+from app.storage.job_filter import JobFilter
 from tests.storage.factory import Factory, HandClock, new_job, succeeded
 
 
@@ -19,11 +20,13 @@ async def pages(
     database: Database, limit: int, *, tenant: str | None = None, states: Sequence[JobState] = ()
 ) -> list[list[UUID]]:
     found: list[list[UUID]] = []
-    after: Key | None = None
-    while page := await HistoryStore(database).page(limit=limit, after=after, tenant=tenant, states=states):
-        found.append([life.job.job_id for life in page])
-        after = page[-1].job.created_at, page[-1].job.job_id
-    return found
+    wanted, after = JobFilter(tenant=tenant, states=tuple(states)), None
+    while True:
+        page = await HistoryStore(database).page(wanted, limit=limit, after=after)
+        found += [[life.job.job_id for life in page.lives]] if page.lives else []
+        if page.next is None:
+            return found
+        after = page.next
 
 
 async def test_pages_are_complete_and_newest_first(factory: Factory, clock: HandClock) -> None:
@@ -47,12 +50,13 @@ async def test_what_comes_in_while_somebody_reads_does_not_move_the_rest(factory
         ids += [life.job.job_id for life in await factory.queued()]
         clock.advance(seconds=1)
     store, found = HistoryStore(factory.database), []
-    after: Key | None = None
-    while page := await store.page(limit=2, after=after):
-        found += [life.job.job_id for life in page]
-        after = page[-1].job.created_at, page[-1].job.job_id
+    page = await store.page(limit=2)
+    while page.next is not None:
+        found += [life.job.job_id for life in page.lives]
         await factory.queued(3)
         clock.advance(seconds=1)
+        page = await store.page(limit=2, after=page.next)
+    found += [life.job.job_id for life in page.lives]
     assert found == list(reversed(ids))
 
 
@@ -60,13 +64,14 @@ async def test_a_page_behind_a_job_that_is_gone_goes_on_from_its_place(factory: 
     (old,) = await factory.queued()
     clock.advance(seconds=1)
     place = (clock.now, new_job().job_id)
-    assert [life.job.job_id for life in await HistoryStore(factory.database).page(limit=5, after=place)] == [old.job.job_id]
+    page = await HistoryStore(factory.database).page(limit=5, after=place)
+    assert [life.job.job_id for life in page.lives] == [old.job.job_id]
 
 
 async def test_pages_hold_whole_lives(factory: Factory) -> None:
     lives = {(life := await factory.in_state(state)).job.job_id: life for state in JobState}
     page = await HistoryStore(factory.database).page(limit=50)
-    assert {life.job.job_id: life for life in page} == lives
+    assert {life.job.job_id: life for life in page.lives} == lives
 
 
 async def test_pages_can_be_of_one_tenant_and_of_some_states(factory: Factory, clock: HandClock) -> None:

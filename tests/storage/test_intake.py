@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.grouped import GroupedWriter
 from app.storage.history import HistoryStore
-from app.storage.intake import Inserted, IntakeStore
+from app.storage.intake import Taken
 from app.storage.lives import job_row
 from tests.databases import OpenDatabase
-from tests.storage.factory import Factory, HandClock, new_job
+from tests.storage.factory import Factory, HandClock, all_lives, new_job, take
 from tests.storage.watch import blocked_statements
 
 
@@ -29,21 +30,21 @@ from tests.storage.watch import blocked_statements
 class CountingIntake:
     """Writes to the store, and counts the transactions it took."""
 
-    store: IntakeStore
+    database: Database
     groups: list[int] = field(default_factory=list)
 
-    async def write(self, jobs: Sequence[Job]) -> Sequence[Inserted]:
+    async def write(self, jobs: Sequence[Job]) -> Sequence[Taken]:
         self.groups.append(len(jobs))
-        return await self.store.insert_if_absent(jobs)
+        return await take(self.database, jobs)
 
 
 async def test_a_new_job_is_kept_with_everything_it_was_given(database: Database, factory: Factory, clock: HandClock) -> None:
     job = new_job(metadata={"order": "42", "名": "值"}, priority=Priority.HIGH, idempotency_key="k", tenant="acme")
     clock.advance(minutes=1)
-    (inserted,) = await IntakeStore(database).insert_if_absent([job])
+    (inserted,) = await take(database, [job])
     assert inserted.created
-    assert inserted.life == await factory.find(job.job_id)
-    assert inserted.life.job == replace(job, created_at=clock.now, updated_at=clock.now, due_at=clock.now)
+    assert inserted.lives[0] == await factory.find(job.job_id)
+    assert inserted.lives[0].job == replace(job, created_at=clock.now, updated_at=clock.now, due_at=clock.now)
 
 
 async def test_a_new_job_begins_its_timeline(database: Database, factory: Factory, clock: HandClock) -> None:
@@ -53,38 +54,36 @@ async def test_a_new_job_begins_its_timeline(database: Database, factory: Factor
 
 
 async def test_the_same_key_yields_the_first_job(database: Database) -> None:
-    store, first = IntakeStore(database), new_job(idempotency_key="k")
-    await store.insert_if_absent([first])
-    again, other = await store.insert_if_absent([new_job(idempotency_key="k"), new_job(idempotency_key="other")])
-    assert (again.created, again.life.job.job_id) == (False, first.job_id)
+    first = new_job(idempotency_key="k")
+    await take(database, [first])
+    again, other = await take(database, [new_job(idempotency_key="k"), new_job(idempotency_key="other")])
+    assert (again.created, again.lives[0].job.job_id) == (False, first.job_id)
     assert other.created
     assert len(await HistoryStore(database).events(first.job_id)) == 1
 
 
 async def test_the_same_key_yields_the_first_job_as_it_now_stands(database: Database, factory: Factory) -> None:
     life = await factory.in_state(JobState.RUNNING, idempotency_key="k")
-    (again,) = await IntakeStore(database).insert_if_absent([new_job(idempotency_key="k")])
-    assert again.life == life
-    assert await IntakeStore(database).find_by_key("acme", "k") == life
+    (again,) = await take(database, [new_job(idempotency_key="k")])
+    assert again.lives[0] == life
 
 
 async def test_the_same_key_twice_in_one_group_makes_one_job(database: Database) -> None:
     jobs = [new_job(idempotency_key="k"), new_job(), new_job(idempotency_key="k"), new_job(idempotency_key="l")]
-    results = await IntakeStore(database).insert_if_absent(jobs)
+    results = await take(database, jobs)
     assert [r.created for r in results] == [True, True, False, True]
-    assert results[0].life == results[2].life
-    assert len(await HistoryStore(database).page(limit=10)) == 3
+    assert results[0].lives[0] == results[2].lives[0]
+    assert len(await all_lives(database)) == 3
 
 
 async def test_tenants_do_not_share_keys(database: Database) -> None:
     jobs = [new_job(idempotency_key="k", tenant="acme"), new_job(idempotency_key="k", tenant="umbrella")]
-    results = await IntakeStore(database).insert_if_absent(jobs)
-    assert [(r.created, r.life.job.tenant) for r in results] == [(True, "acme"), (True, "umbrella")]
-    assert await IntakeStore(database).find_by_key("initech", "k") is None
+    results = await take(database, jobs)
+    assert [(r.created, r.lives[0].job.tenant) for r in results] == [(True, "acme"), (True, "umbrella")]
 
 
 async def test_jobs_without_a_key_are_never_the_same(database: Database) -> None:
-    results = await IntakeStore(database).insert_if_absent([new_job() for _ in range(3)])
+    results = await take(database, [new_job() for _ in range(3)])
     assert [r.created for r in results] == [True] * 3
 
 
@@ -96,13 +95,13 @@ async def test_groups_with_the_same_keys_in_opposite_orders_do_not_deadlock(
     async with databases[2].writing() as held:
         await held.execute(insert(t.jobs), [job_row(new_job(idempotency_key="m"))])
         groups = [
-            asyncio.create_task(IntakeStore(d).insert_if_absent([new_job(idempotency_key=key) for key in keys]))
+            asyncio.create_task(take(d, [new_job(idempotency_key=key) for key in keys]))
             for d, keys in zip(databases, ("amz", "zma"), strict=False)
         ]
         await blocked_statements(databases[2], 2)
         await held.rollback()
     first, second = await asyncio.gather(*groups)
-    assert [r.life.job.job_id for r in first] == [r.life.job.job_id for r in reversed(second)]
+    assert [r.lives[0].job.job_id for r in first] == [r.lives[0].job.job_id for r in reversed(second)]
     assert sum(r.created for r in (*first, *second)) == 3
 
 
@@ -110,28 +109,28 @@ async def test_groups_with_the_same_keys_in_opposite_orders_do_not_deadlock(
 
 
 async def test_what_arrives_together_shares_transactions(database: Database) -> None:
-    counting = CountingIntake(IntakeStore(database))
+    counting = CountingIntake(database)
     writer = GroupedWriter(counting.write)
     jobs = [new_job() for _ in range(100)]
     results = await asyncio.gather(*(writer.put(job) for job in jobs))
-    assert [r.life.job.job_id for r in results] == [job.job_id for job in jobs]
+    assert [r.lives[0].job.job_id for r in results] == [job.job_id for job in jobs]
     assert all(r.created for r in results)
-    assert len(await HistoryStore(database).page(limit=200)) == 100
+    assert len(await all_lives(database)) == 100
     assert len(counting.groups) < 10
 
 
 async def test_two_flushers_write_everything_once(database: Database) -> None:
-    counting = CountingIntake(IntakeStore(database))
+    counting = CountingIntake(database)
     writer = GroupedWriter(counting.write, flushers=2, group_max=7)
     await asyncio.gather(*(writer.put(new_job(idempotency_key=str(n % 50))) for n in range(100)))
     assert sum(counting.groups) == 100
     assert max(counting.groups) <= 7
-    assert len(await HistoryStore(database).page(limit=200)) == 50
+    assert len(await all_lives(database)) == 50
 
 
 async def test_puts_one_after_the_other_do_not_wait_for_each_other(database: Database) -> None:
     """A put that comes as soon as the last group is told, before its flusher has gone, begins a group of its own."""
-    counting = CountingIntake(IntakeStore(database))
+    counting = CountingIntake(database)
     writer = GroupedWriter(counting.write)
     async with asyncio.timeout(20):
         for _ in range(5):
@@ -145,13 +144,13 @@ async def test_puts_one_after_the_other_do_not_wait_for_each_other(database: Dat
     ids=["text", "number", "law"],
 )
 async def test_a_bad_row_fails_alone(database: Database, fields: dict[str, Any]) -> None:
-    writer = GroupedWriter(IntakeStore(database).insert_if_absent)
+    writer = GroupedWriter(partial(take, database))
     jobs = [new_job(), new_job(), new_job(**fields), new_job(), new_job()]
     results = await asyncio.gather(*(writer.put(job) for job in jobs), return_exceptions=True)
     assert isinstance(results[2], Exception)
     assert not isinstance(results[2], StorageUnavailableError)
-    assert [isinstance(r, Inserted) and r.created for r in results] == [True, True, False, True, True]
-    kept = {life.job.job_id for life in await HistoryStore(database).page(limit=10)}
+    assert [isinstance(r, Taken) and r.created for r in results] == [True, True, False, True, True]
+    kept = {life.job.job_id for life in await all_lives(database)}
     assert kept == {job.job_id for job in jobs} - {jobs[2].job_id}
 
 
@@ -160,26 +159,26 @@ async def test_what_postgresql_cannot_hold_is_not_taken_for_an_absent_database(
     postgres_url: str, open_database: OpenDatabase, fields: dict[str, Any]
 ) -> None:
     """It has no zero characters. Of text psycopg says so by itself, without a code of the server's; of JSON the server."""
-    writer = GroupedWriter(IntakeStore(open_database(postgres_url)).insert_if_absent)
+    writer = GroupedWriter(partial(take, open_database(postgres_url)))
     good, bad = await asyncio.gather(writer.put(new_job()), writer.put(new_job(**fields)), return_exceptions=True)
-    assert isinstance(good, Inserted)
+    assert isinstance(good, Taken)
     assert isinstance(bad, DataError)
 
 
 async def test_a_group_with_a_bad_row_leaves_nothing_when_it_is_written_whole(database: Database) -> None:
     bad = new_job(state=JobState.RUNNING)
     with pytest.raises(Exception, match=r"(?i)check"):
-        await IntakeStore(database).insert_if_absent([new_job(), bad])
-    assert await HistoryStore(database).page(limit=10) == []
+        await take(database, [new_job(), bad])
+    assert await all_lives(database) == []
 
 
 async def test_who_stops_waiting_cancels_nothing(database: Database) -> None:
     entered, go_on = asyncio.Event(), asyncio.Event()
 
-    async def write(jobs: Sequence[Job]) -> Sequence[Inserted]:
+    async def write(jobs: Sequence[Job]) -> Sequence[Taken]:
         entered.set()
         await go_on.wait()
-        return await IntakeStore(database).insert_if_absent(jobs)
+        return await take(database, jobs)
 
     writer = GroupedWriter(write)
     impatient, patient = asyncio.create_task(writer.put(new_job())), asyncio.create_task(writer.put(new_job()))
@@ -190,7 +189,7 @@ async def test_who_stops_waiting_cancels_nothing(database: Database) -> None:
     go_on.set()
     assert (await patient).created
     await writer.drained()
-    assert len(await HistoryStore(database).page(limit=10)) == 2
+    assert len(await all_lives(database)) == 2
 
 
 async def test_when_the_database_is_away_the_whole_group_is_told_and_nothing_is_retried() -> None:
@@ -210,9 +209,9 @@ async def test_when_the_database_is_away_the_whole_group_is_told_and_nothing_is_
 
 
 async def test_drained_returns_when_all_is_written(database: Database) -> None:
-    writer = GroupedWriter(IntakeStore(database).insert_if_absent, group_max=3)
+    writer = GroupedWriter(partial(take, database), group_max=3)
     puts = [asyncio.create_task(writer.put(new_job())) for _ in range(10)]
     await asyncio.sleep(0)  # the tasks hand over their items
     await writer.drained()
-    assert len(await HistoryStore(database).page(limit=20)) == 10
+    assert len(await all_lives(database)) == 10
     await asyncio.gather(*puts)

@@ -16,12 +16,13 @@ from app.lifecycle.ownership import hash_token, new_token
 from app.lifecycle.states import JobState
 from app.storage.database import Database
 from app.storage.due import DueStore
-from app.storage.history import HistoryStore, Key
-from app.storage.intake import IntakeStore
+from app.storage.history import HistoryStore
+from app.storage.job_filter import JobFilter
 from app.storage.lives import LifeStore
 from app.storage.queue import QueueStore
 from app.storage.receipts import Receipt, ReceiptStore
-from tests.storage.factory import START, Factory, HandClock, new_job
+from app.storage.search import Key
+from tests.storage.factory import START, Factory, HandClock, new_job, take
 from tests.storage.watch import plan_of, statements_of
 
 POLICY = GatePolicy(max_in_flight=200, submit_rate=1e6, status_rate=1e6)
@@ -109,11 +110,11 @@ def assert_unsorted(plan: str) -> None:
 async def test_a_claim_of_the_queue_walks_its_index_in_order(history: Factory) -> None:
     store = QueueStore(history.database)
     found = await plans(
-        history.database, lambda: store.claim_due(10, POLICY, history.decide, new_token), r"ORDER BY jobs.due_at"
+        history.database, lambda: store.claim_due(10, POLICY, history.decide, new_token), r"ORDER BY jobs.due_at, jobs.job_id"
     )
     assert found
     for plan in found:
-        assert_served_by(plan, "jobs_queue", "jobs")
+        assert_served_by(plan, "jobs_lanes", "jobs")
         assert_unsorted(plan)
 
 
@@ -121,12 +122,26 @@ async def test_a_later_claim_begins_where_the_one_before_ended(history: Factory)
     store = QueueStore(history.database)
     await store.claim_due(10, POLICY, history.decide, new_token)
     found = await plans(
-        history.database, lambda: store.claim_due(10, POLICY, history.decide, new_token), r"due_at >= .*ORDER BY jobs.due_at"
+        history.database,
+        lambda: store.claim_due(10, POLICY, history.decide, new_token),
+        r"due_at >= .*ORDER BY jobs.due_at, jobs.job_id",
     )
     assert found
     for plan in found:
-        assert_served_by(plan, "jobs_queue", "jobs")
+        assert_served_by(plan, "jobs_lanes", "jobs")
         assert_unsorted(plan)
+
+
+async def test_lanes_are_found_along_their_index(history: Factory) -> None:
+    store = QueueStore(history.database)
+    await store.claim_due(1, POLICY, history.decide, new_token)
+    await history.queued(1, tenant="zebra")
+    asked = (r"priority\) > \(",) if history.database.is_sqlite else (r"WITH lane", r"WITH gap", r"priority\) > \(")
+    for pattern in asked:
+        found = await plans(history.database, lambda: store.claim_due(10, POLICY, history.decide, new_token), pattern)
+        assert found
+        for plan in found:
+            assert_served_by(plan, "jobs_lanes", "jobs")
 
 
 async def test_what_is_in_flight_is_counted_in_its_index(history: Factory) -> None:
@@ -189,7 +204,8 @@ async def test_pages_walk_their_indexes_from_their_places(history: Factory) -> N
         states = [state] if state else []
 
         async def page(after: Key | None = after, tenant: str | None = tenant, states: list[JobState] = states) -> None:
-            assert len(await store.page(limit=20, after=after, tenant=tenant, states=states)) > 10
+            wanted = JobFilter(tenant=tenant, states=tuple(states))
+            assert len((await store.page(wanted, limit=20, after=after)).lives) > 10
 
         (plan,) = await plans(history.database, page, r"FROM jobs.*ORDER BY")
         assert_served_by(plan, index, "jobs")
@@ -203,8 +219,8 @@ async def test_pages_of_several_states_walk_an_index_a_state(history: Factory) -
     for after, tenant in product((None, KEY), (None, "acme")):
 
         async def page(after: Key | None = after, tenant: str | None = tenant) -> None:
-            states = [JobState.SUCCEEDED, JobState.FAILED]
-            assert len(await store.page(limit=20, after=after, tenant=tenant, states=states)) == 20
+            wanted = JobFilter(tenant=tenant, states=(JobState.SUCCEEDED, JobState.FAILED))
+            assert len((await store.page(wanted, limit=20, after=after)).lives) == 20
 
         (plan,) = await plans(history.database, page, r"FROM jobs.*ORDER BY")
         walked = re.findall(r"jobs_(?:tenant_)?(?:state_)?newest", plan)
@@ -213,7 +229,7 @@ async def test_pages_of_several_states_walk_an_index_a_state(history: Factory) -
 
 
 async def test_news_finds_its_jobs_by_their_ids(history: Factory) -> None:
-    (life, *_) = await HistoryStore(history.database).page(limit=1)
+    (life,) = (await HistoryStore(history.database).page(limit=1)).lives
     for statement_plan in await plans(
         history.database, lambda: LifeStore(history.database).find(life.job.job_id), r"FROM jobs"
     ):
@@ -232,9 +248,8 @@ async def test_a_callback_finds_its_submission_by_its_token(history: Factory) ->
 
 
 async def test_an_idempotency_key_is_found_by_its_index(history: Factory) -> None:
-    store = IntakeStore(history.database)
     jobs = [new_job(idempotency_key="key-100", tenant="acme"), new_job(idempotency_key="key-200", tenant="acme")]
-    (plan,) = await plans(history.database, lambda: store.insert_if_absent(jobs), r"FROM jobs\s+WHERE \(jobs.tenant")
+    (plan,) = await plans(history.database, lambda: take(history.database, jobs), r"FROM jobs\s+WHERE \(jobs.tenant")
     assert_served_by(plan, "jobs_idempotency_key", "jobs")
 
 

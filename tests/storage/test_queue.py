@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -289,3 +290,44 @@ async def test_what_lies_behind_the_horizon_is_found_by_the_next_look_back(facto
     assert job_ids(await store.claim_due(10, UNLIMITED, factory.decide, new_token)) == []
     clock.advance(seconds=1)
     assert job_ids(await store.claim_due(10, UNLIMITED, factory.decide, new_token)) == [late.job.job_id]
+
+
+# --- whose turn it is ---
+
+
+async def test_a_tenant_with_thousands_queued_does_not_delay_anothers_first(factory: Factory) -> None:
+    store = QueueStore(factory.database)
+    for _ in range(10):
+        await factory.queued(1000, tenant="many")
+    await store.claim_due(10, UNLIMITED, factory.decide, new_token)
+    (first,) = await factory.queued(1, tenant="few")
+    one_batch, next_one = [await store.claim_due(10, UNLIMITED, factory.decide, new_token) for _ in range(2)]
+    assert first.job.job_id in [*job_ids(one_batch), *job_ids(next_one)]
+    assert len(one_batch.taken) == len(next_one.taken) == 10
+
+
+async def test_tenants_share_a_claim_and_leave_over_what_they_do_not_need(factory: Factory, clock: HandClock) -> None:
+    for tenant, count in (("a", 2), ("b", 50), ("c", 50)):
+        await factory.queued(count, tenant=tenant)
+    taken = (await claim(factory, limit=30)).taken
+    by_tenant = Counter(change.after.job.tenant for change, _ in taken)
+    assert by_tenant["a"] == 2
+    assert sorted((by_tenant["b"], by_tenant["c"])) == [14, 14]
+
+
+async def test_claims_of_one_go_round(factory: Factory) -> None:
+    store = QueueStore(factory.database)
+    for tenant in "abc":
+        await factory.queued(3, tenant=tenant)
+    taken = [await store.claim_due(1, UNLIMITED, factory.decide, new_token) for _ in range(9)]
+    turns = [claimed.taken[0][0].after.job.tenant for claimed in taken]
+    assert sorted(turns[:3]) == sorted(turns[3:6]) == sorted(turns[6:]) == ["a", "b", "c"]
+
+
+async def test_priorities_order_a_tenants_own_jobs_alone(factory: Factory) -> None:
+    await factory.queued(3, tenant="loud", priority=Priority.HIGH)
+    await factory.queued(3, tenant="modest", priority=Priority.LOW)
+    await factory.queued(1, tenant="modest", priority=Priority.HIGH)
+    taken = [change.after.job for change, _ in (await claim(factory, limit=4)).taken]
+    assert [job.priority for job in taken if job.tenant == "modest"] == [Priority.HIGH, Priority.LOW]
+    assert len([job for job in taken if job.tenant == "loud"]) == 2

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,10 @@ from app.errors import AlreadyRunningError, StorageUnavailableError
 from app.lifecycle.news import CancelAsked
 from app.storage.database import Database
 from app.storage.grouped import GroupedWriter
-from app.storage.history import HistoryStore
-from app.storage.intake import IntakeStore
 from app.storage.lives import LifeStore
 from app.storage.process_lock import only_process
 from tests.databases import OpenDatabase
-from tests.storage.factory import Factory, HandClock, new_job
+from tests.storage.factory import Factory, HandClock, all_lives, new_job, take
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ async def test_a_writer_that_reads_first_is_never_told_that_the_database_is_busy
     database: Database, sqlite_url: str, open_database: OpenDatabase
 ) -> None:
     """A deferred transaction that read a snapshot could not become a writer once another had written, however long it waits."""
-    await IntakeStore(database).insert_if_absent([new_job()])
+    await take(database, [new_job()])
     count = text("SELECT count(*) FROM tenants")
 
     async def read_then_write(opened: Database, name: str) -> int:
@@ -112,18 +111,18 @@ async def test_a_full_disk_is_told_and_afterwards_everything_goes_on(database: D
     pages = await pragma(database, "page_count", writer=True)
     await pragma(database, f"max_page_count = {pages}", writer=True)
     big = {"metadata": {"note": "x" * 20_000}}
-    writer = GroupedWriter(IntakeStore(database).insert_if_absent)
+    writer = GroupedWriter(partial(take, database))
     results = await asyncio.gather(*(writer.put(new_job(**big)) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(r, StorageUnavailableError) for r in results)
     assert "full" in str(results[0])
-    assert {life.job.job_id for life in await HistoryStore(database).page(limit=10)} == {k.job.job_id for k in kept}
+    assert {life.job.job_id for life in await all_lives(database)} == {k.job.job_id for k in kept}
 
     await pragma(database, "max_page_count = 1073741823", writer=True)
     inserted = await writer.put(new_job(**big))
     assert inserted.created
     (change,) = await LifeStore(database).apply([(kept[0].job.job_id, CancelAsked())], factory.decide)
     assert change is not None
-    assert len(await HistoryStore(database).page(limit=10)) == 4
+    assert len(await all_lives(database)) == 4
     assert await pragma(database, "integrity_check", writer=False) == "ok"
 
 
@@ -200,16 +199,15 @@ def test_who_was_kept_out_does_not_overwrite_the_name_of_the_holder(tmp_path: Pa
 _ACCEPT_AND_DIE = """
 import asyncio, os, signal, sys
 from app.storage.database import Database, database_url
-from app.storage.intake import IntakeStore
-from tests.storage.factory import new_job
+from tests.storage.factory import new_job, take
 
 async def main() -> None:
-    store = IntakeStore(Database(database_url(sys.argv[1])))
+    database = Database(database_url(sys.argv[1]))
     for _ in range(5):
         job = new_job()
-        await store.insert_if_absent([job])
+        await take(database, [job])
         print(job.job_id, flush=True)
-    async with store.database.writing() as connection:
+    async with database.writing() as connection:
         await connection.exec_driver_sql("DELETE FROM events")
         await connection.exec_driver_sql("DELETE FROM jobs")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -227,5 +225,5 @@ async def test_what_was_told_to_be_accepted_survives_the_death_of_the_process(
     told, _ = await process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert len(told.split()) == 5
-    kept = {str(life.job.job_id) for life in await HistoryStore(database).page(limit=10)}
+    kept = {str(life.job.job_id) for life in await all_lives(database)}
     assert kept == set(told.decode().split())

@@ -1,0 +1,41 @@
+"""`POST /jobs/batch`: many at once."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.access.callers import CurrentCaller, Scope
+from app.answers import json_answer, problems
+from app.job_view import JobView
+from app.jobs.describe import described
+from app.jobs.idempotency import IdempotencyKey, read_idempotency_key
+from app.jobs.job_request import BatchRequest
+from app.jobs.order import accept, accepted, body_of
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
+
+
+class BatchView(BaseModel):
+    """The jobs of a batch, in the order of the request."""
+
+    jobs: list[JobView]
+
+
+@router.post(
+    "/batch",
+    status_code=202,
+    response_model=BatchView,
+    summary="Accept many jobs at once",
+    responses={
+        200: {"model": BatchView, "description": "The jobs that came with this Idempotency-Key."},
+        **problems(402, 408, 413, 415, 422, 429),
+    },
+    openapi_extra=body_of(BatchRequest),
+)
+async def accept_batch(request: Request, caller: CurrentCaller, idempotency_key: IdempotencyKey = None) -> Response:
+    """1 to 100 jobs: all are accepted, or none. One Idempotency-Key is for the whole."""
+    caller.require(Scope.JOBS_WRITE)
+    taken = await accept(request, caller, read_idempotency_key(idempotency_key), BatchRequest)
+    views = [await described(request, life, new=taken.created) for life in taken.lives]
+    return json_answer(BatchView(jobs=views), *accepted(taken, {}))

@@ -1,0 +1,21 @@
+"""An event of a job's timeline as its callers see it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.storage.history import StoredEvent
+
+
+class EventView(BaseModel):
+    id: int = Field(description="Grows along the timeline of a job, with gaps.")
+    at: datetime
+    type: str = Field(examples=["running"])
+    data: dict[str, Any]
+
+
+def event_view(event: StoredEvent) -> EventView:
+    return EventView(id=event.event_id, at=event.at, type=event.type, data=dict(event.data))

@@ -1,0 +1,214 @@
+"""Which jobs a caller asks for: one set of names, as a query (`state=failed&metadata.order=42`) and as words in a box or on a
+command line (`state:failed metadata.order:42 "red fox"`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from app.access.callers import Caller
+from app.jobs.job_request import MetadataKey, MetadataValue, Text
+from app.jobs.query import PAIR, read_query
+from app.lifecycle.states import CompletedVia, ErrorCode, JobState
+from app.problems import FieldProblem, invalid
+from app.storage.job_filter import JobFilter
+
+WORDS_MAX = 10  #: words and phrases in `q`
+TEXT_MAX = 4000  #: characters of a filter written as words
+
+#: What may be written for the longer names, in words.
+SHORT = {
+    "task": "task_id", "key": "idempotency_key", "via": "completed_via", "error": "error_code", "after": "created_after",
+    "before": "created_before",
+}  # fmt: skip
+
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_WORD = re.compile(rf'(?:{_QUOTED}|[^\s"]\S*)(?=\s|$)', re.DOTALL)
+_TERM = re.compile(rf'(?:(?P<name>[^\s":]+(?:{_QUOTED})?):)?(?P<value>{_QUOTED}|[^\s"]\S*)(?=\s|$)', re.DOTALL)
+_BARE_WORD = re.compile(r'[^\s"]\S*')  #: needs no quotation marks in `q`
+_BARE = re.compile(r'[^\s"\\:]+')  #: nor in a term
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2}))?"
+)
+_INSTANT_WANTED = (
+    "write 2026-01-31T12:00:00Z, or another offset (its + as %2B in a query), or a date, which begins at 00:00 UTC"
+)
+
+
+def _words(q: str) -> tuple[str, ...]:
+    """The words and phrases of `q`, each once."""
+    found, place = [], 0
+    while rest := q[place:].lstrip():
+        place = len(q) - len(rest)
+        word = _WORD.match(q, place)
+        if word is None:
+            raise ValueError("close the quotation mark, and put a blank behind it")
+        found.append(_unquoted(word.group()))
+        place = word.end()
+    if not found or not all(found):
+        raise ValueError("write at least one word, and none that is empty")
+    if len(found) > WORDS_MAX:
+        raise ValueError(f"write at most {WORDS_MAX} words")
+    return tuple(dict.fromkeys(found))
+
+
+def _checked_words(q: str) -> str:
+    _words(q)
+    return q
+
+
+def _instant(value: object) -> object:
+    """RFC 3339, or a date. An instant without an offset is refused: nobody can tell whose clock it is from."""
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise ValueError(_INSTANT_WANTED)
+    try:
+        found = datetime.fromisoformat(value.upper())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(_INSTANT_WANTED) from None
+
+
+InstantText = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=str)]
+
+
+class JobQuery(BaseModel):
+    """The filters of a list. What is not named here is refused, never ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: list[JobState] = Field([], description="One of these; may be repeated.")
+    tenant: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="One tenant's jobs; for admin keys. With another key, a tenant that is not its own has none."
+    )
+    q: Annotated[Text, Field(max_length=200), AfterValidator(_checked_words)] | None = Field(
+        None,
+        description="Words that all occur in the prompt, in capitals or not, also as parts of other words; in any script. "
+        'A "quoted phrase" counts as one word; inside it a backslash takes the next character as it is. At most 10.',
+        examples=['fox "in the snow"'],
+    )
+    task_id: Annotated[Text, Field(min_length=1, max_length=500)] | None = Field(
+        None, description="The job that was sent as this task of the upstream."
+    )
+    idempotency_key: Annotated[Text, Field(min_length=1, max_length=255)] | None = Field(
+        None, description="The job that was accepted with this key, or all the jobs of the batch that was."
+    )
+    completed_via: CompletedVia | None = Field(None, description="What settled it.")
+    error_code: ErrorCode | None = Field(None, description="Why it failed, or why a canceled job's task did.")
+    created_after: InstantText | None = Field(
+        None,
+        description="At this instant or later: RFC 3339 with an offset, or a date, which is its midnight in UTC.",
+        examples=["2026-01-31T12:00:00Z", "2026-01-31"],
+    )
+    created_before: InstantText | None = Field(
+        None, description="Before this instant; written like `created_after`.", examples=["2026-02-01"]
+    )
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Jobs whose metadata holds exactly this value under this key: `metadata.order=42`. May be repeated with "
+        "other keys; all must hold.",
+    )
+
+    def wanted(self) -> JobFilter:
+        """What the query asks for, whoever asks."""
+        return JobFilter(
+            tenant=self.tenant,
+            states=tuple(dict.fromkeys(self.state)),
+            words=_words(self.q) if self.q is not None else (),
+            task_id=self.task_id,
+            idempotency_key=self.idempotency_key,
+            completed_via=self.completed_via,
+            error_code=self.error_code,
+            metadata=tuple(sorted(self.metadata.items())),
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+def seen_by(caller: Caller, wanted: JobFilter) -> JobFilter | None:
+    """What of it the caller may see; None where that is nothing."""
+    if wanted.tenant is not None and not caller.may_see(wanted.tenant):
+        return None
+    return wanted if caller.is_admin else replace(wanted, tenant=caller.tenant)
+
+
+def parse_words(text: str) -> JobFilter:
+    """The filter that a person wrote: `name:value` for each filter, and words of the prompt as they are.
+
+    `state:failed tenant:design "red fox" after:2026-01-01 metadata.order:42`. The names are those of the query, and the short
+    ones of `SHORT`; a value with blanks, or a word with a colon, is quoted.
+
+    Raises:
+        Problem: 422, with every field that does not fit, by the names of the query.
+    """
+    pairs, words, place = [], [], 0
+    if len(text) > TEXT_MAX:
+        raise invalid([FieldProblem(field="", message=f"write at most {TEXT_MAX} characters")])
+    while rest := text[place:].lstrip():
+        place = len(text) - len(rest)
+        term = _TERM.match(text, place)
+        if term is None:
+            raise invalid([FieldProblem(field="", message="write name:value, and close the quotation marks")])
+        name, value = term["name"], _unquoted(term["value"])
+        if name in (None, "q"):
+            words.append(_quoted(value, _BARE_WORD))
+        else:
+            pairs.append((_full(name), value))
+        place = term.end()
+    return read_query(JobQuery, [*pairs, *([("q", " ".join(words))] if words else [])]).wanted()
+
+
+def to_words(wanted: JobFilter) -> str:
+    """The filter as a person would write it; `parse_words` reads it back."""
+    terms = [f"{_short(name)}:{_quoted(value)}" for name, value in _pairs(wanted) if name != "q"]
+    return " ".join([*terms, *(_quoted(word) for word in wanted.words)])
+
+
+def to_query(wanted: JobFilter) -> str:
+    """The filter as the query of `GET /jobs`, always in the same order."""
+    return urlencode(list(_pairs(wanted)))
+
+
+def _pairs(wanted: JobFilter) -> Iterator[tuple[str, str]]:
+    values: dict[str, Any] = {
+        "tenant": wanted.tenant,
+        "q": " ".join(_quoted(word, _BARE_WORD) for word in wanted.words) or None,
+        "task_id": wanted.task_id,
+        "idempotency_key": wanted.idempotency_key,
+        "completed_via": wanted.completed_via,
+        "error_code": wanted.error_code,
+        "created_after": wanted.created_after and _written(wanted.created_after),
+        "created_before": wanted.created_before and _written(wanted.created_before),
+    }
+    yield from (("state", state.value) for state in sorted(wanted.states))
+    yield from ((name, str(value)) for name, value in values.items() if value is not None)
+    yield from ((PAIR + key, value) for key, value in wanted.metadata)
+
+
+def _written(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+def _full(name: str) -> str:
+    before, quote, key = name.partition('"')
+    return before + _unquoted(quote + key) if quote else SHORT.get(name, name)
+
+
+def _short(name: str) -> str:
+    if name.startswith(PAIR):
+        return PAIR + _quoted(name.removeprefix(PAIR))
+    return next((short for short, full in SHORT.items() if full == name), name)
+
+
+def _quoted(value: str, bare: re.Pattern[str] = _BARE) -> str:
+    return value if bare.fullmatch(value) else '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+
+
+def _unquoted(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1], flags=re.DOTALL) if value.startswith('"') else value

@@ -1,0 +1,41 @@
+"""Results that are there already: succeeded jobs whose pictures are stored, found by what they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import literal_column, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.lifecycle.job import Life
+from app.storage import tables as t
+from app.storage.lives import lives_of
+
+_SUCCEEDED = t.jobs.c.state == literal_column("'succeeded'")
+_ITS_PICTURES = select(t.images.c.job_id).where(t.images.c.job_id == t.jobs.c.job_id)
+_IS_STORED = t.images.c.state == literal_column("'stored'")
+
+Wanted = tuple[str, bytes]  #: a tenant, and the hash of a request
+
+
+async def reusable(connection: AsyncConnection, wanted: Iterable[Wanted]) -> dict[Wanted, Life]:
+    """For each that is there: the newest job of the tenant that succeeded with this request, all its pictures stored."""
+    found: dict[Wanted, Life] = {}
+    j = t.jobs.c
+    for tenant, request_hash in set(wanted):
+        query = (
+            select(t.jobs)
+            .where(j.tenant == tenant, j.request_hash == request_hash, _SUCCEEDED, j.request_hash.is_not(None))
+            .where(_ITS_PICTURES.exists(), ~_ITS_PICTURES.where(~_IS_STORED).exists())
+            .order_by(j.created_at.desc())
+            .limit(1)
+        )
+        for life in await lives_of(connection, (await connection.execute(query)).all()):
+            found[tenant, request_hash] = life
+    return found
+
+
+def taken_over(life: Life, source: Life) -> Life:
+    """This new life, settled by the result of `source`, pictures and all."""
+    job = life.job.with_result_of(source.job.job_id, source.job.images, life.job.created_at)
+    return Life(job, (), source.pictures)

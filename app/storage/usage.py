@@ -1,0 +1,113 @@
+"""What tenants used, by day; and the care of their books."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, union_all
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.lifecycle.job import Life
+from app.lifecycle.limits import Limits, Standing
+from app.storage import books
+from app.storage import tables as t
+from app.storage.database import Database
+from app.storage.lives import lock, metadata_rows
+
+_FIGURES = t.USAGE_FIGURES
+_UNBOOKED = t.jobs.c.booked_open.is_(None)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageDay:
+    """A tenant's day (UTC)."""
+
+    tenant: str
+    day: date
+    accepted: int
+    succeeded: int
+    failed: int
+    canceled: int
+    credits_consumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageStore:
+    database: Database
+
+    async def days(self, first: date, last: date, tenant: str | None) -> list[UsageDay]:
+        """The days from `first` to `last`, both included, in which something happened; by day, then tenant."""
+        async with self.database.reading() as connection:
+            rows = await connection.execute(_by_day(first, last, tenant))
+            return [
+                UsageDay(r.tenant, r.day, r.accepted, r.succeeded, r.failed, r.canceled, r.consumed)
+                for r in rows
+                if r.accepted or r.succeeded or r.failed or r.canceled or r.consumed
+            ]
+
+    async def standing(self, tenant: str) -> tuple[Limits, Standing, datetime]:
+        """A tenant's limits, how it stands against them, and the time now."""
+        async with self.database.reading() as connection:
+            now = await self.database.now(connection)
+            limits, tat = (await books.limits_of(connection, [tenant])).get(tenant, (Limits(), None))
+            return limits, await books.standing_of(connection, tenant, tat, now), now
+
+    async def sum_up(self, limit: int = 1000) -> int:
+        """Moves up to `limit` entries into their days; returns how many. What another replica is moving is skipped."""
+        e = t.usage_entries
+        oldest = select(e.c.entry_id).order_by(e.c.entry_id).limit(limit).with_for_update(skip_locked=True).cte("oldest")
+        async with self.database.writing() as connection:
+            taken = delete(e).where(e.c.entry_id.in_(select(oldest.c.entry_id))).returning(*e.c)
+            rows = (await connection.execute(taken)).all()
+            sums: defaultdict[tuple[str, date], dict[str, int]] = defaultdict(lambda: dict.fromkeys(_FIGURES, 0))
+            for row in rows:
+                for name in _FIGURES:
+                    sums[row.tenant, row.day][name] += getattr(row, name)
+            await self._add(connection, sums)
+        return len(rows)
+
+    async def book_the_unbooked(self, limit: int = 200) -> int:
+        """Enters up to `limit` jobs that a release before this one wrote; returns how many."""
+        async with self.database.writing() as connection:
+            now = await self.database.now(connection)
+            query = select(t.jobs.c.job_id).where(_UNBOOKED).order_by(t.jobs.c.job_id).limit(limit)
+            ids = (await connection.execute(query)).scalars().all()
+            lives = [life for life in (await lock(connection, ids)).values() if life.job.booked is None] if ids else []
+            await books.enter(connection, lives, now)
+            await books.mark(connection, lives)
+            await self._index_metadata(connection, lives)
+        return len(lives)
+
+    async def _index_metadata(self, connection: AsyncConnection, lives: Sequence[Life]) -> None:
+        rows = [row for life in lives for row in metadata_rows(life.job)]
+        if rows:
+            insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
+            await connection.execute(insert_for(t.job_metadata).on_conflict_do_nothing(), rows)
+
+    async def _add(self, connection: AsyncConnection, sums: dict[tuple[str, date], dict[str, int]]) -> None:
+        if not sums:
+            return
+        insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
+        statement = insert_for(t.usage_days)
+        added = {name: t.usage_days.c[name] + statement.excluded[name] for name in _FIGURES}
+        statement = statement.on_conflict_do_update(index_elements=["tenant", "day"], set_=added)
+        # In one order, so that two replicas never wait for each other.
+        rows = [{"tenant": tenant, "day": day, **figures} for (tenant, day), figures in sorted(sums.items())]
+        await connection.execute(statement, rows)
+
+
+def _by_day(first: date, last: date, tenant: str | None) -> Any:
+    parts = []
+    for table in (t.usage_days, t.usage_entries):
+        part = select(table.c.tenant, table.c.day, *(table.c[name] for name in _FIGURES))
+        part = part.where(table.c.day >= first, table.c.day <= last)
+        parts.append(part.where(table.c.tenant == tenant) if tenant is not None else part)
+    both = union_all(*parts).subquery()
+    sums = (func.sum(both.c[name]).label(name) for name in _FIGURES)
+    return select(both.c.tenant, both.c.day, *sums).group_by(both.c.tenant, both.c.day).order_by(both.c.day, both.c.tenant)
