@@ -14,7 +14,7 @@ import httpx
 import structlog
 from fastapi import FastAPI
 
-from app import __version__, health, problems
+from app import __version__, health, openapi, problems
 from app.access.callers import Access
 from app.access.first_key import ensure_admin_key, first_admin_key
 from app.access.keys import router as keys_router
@@ -26,7 +26,7 @@ from app.config import Settings, unknown_names
 from app.dispatch.dispatch import Dispatcher
 from app.dispatch.router import router as dispatch_router
 from app.errors import SchemaError, SettingsError
-from app.jobs.accept import Intake
+from app.intake import Intake
 from app.jobs.batch import router as batch_router
 from app.jobs.export import router as export_router
 from app.jobs.forecaster import Forecaster
@@ -145,6 +145,7 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(RequestLog)
+    openapi.install(app)
     return app
 
 

@@ -58,8 +58,8 @@ def connected() -> Iterator[Client]:
 
 
 def say(line: str) -> None:
-    """Talk, not data: on stderr."""
-    print(line, file=sys.stderr)
+    """Talk, not data: on stderr, and without anything that a terminal would obey."""
+    print("".join(c if c.isprintable() else " " for c in line), file=sys.stderr)
 
 
 def _client() -> Client:

@@ -17,19 +17,19 @@ cli = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@cli.command(epilog="Examples:\n\n    gateway dispatch status --json | jq .submits.open")
+@cli.command(epilog="Examples:\n\ngateway dispatch status --json | jq .submits.open")
 def status(as_json: Json = False) -> None:
     """Show whether jobs are sent and checked, and if not, why."""
     _tell(lambda gateway: gateway.dispatch(), as_json)
 
 
-@cli.command()
+@cli.command(epilog="Examples:\n\ngateway dispatch pause")
 def pause(as_json: Json = False) -> None:
     """Send no more jobs. They are still accepted, and what was sent is still settled."""
     _tell(lambda gateway: gateway.pause_dispatch(), as_json)
 
 
-@cli.command()
+@cli.command(epilog="Examples:\n\ngateway dispatch resume && gateway dispatch status")
 def resume(as_json: Json = False) -> None:
     """Send jobs again: ends a pause, and opens what the gateway shut by itself."""
     _tell(lambda gateway: gateway.resume_dispatch(), as_json)

@@ -34,36 +34,17 @@ ErrorCode = Annotated[str | None, typer.Option(help="Why it failed, as docs/erro
 After = Annotated[str | None, typer.Option("--created-after", metavar="INSTANT", help="As 2026-11-05T12:00:00Z.")]
 Before = Annotated[str | None, typer.Option("--created-before", metavar="INSTANT", help="As 2026-11-05T12:00:00Z.")]
 
-_EXAMPLES = {
-    "submit": """
-    gateway jobs submit "A red fox in the snow" --size 1024*768 --wait
 
-    id=$(gateway jobs submit - --idempotency-key order-17 < prompt.txt)
-    """,
-    "list": """
-    gateway jobs list --state failed --state canceled --created-after 2026-11-01T00:00:00Z
-
-    gateway jobs list --json | jq -r '.jobs[].id'
-    """,
-    "watch": """
-    gateway jobs watch 0192f0c1-e2a3-7c5e-8d1f-3b5a7c9e1f20
-    """,
-    "retry": """
-    gateway jobs list --state failed | cut -f1 | xargs -n1 gateway jobs retry
-    """,
-    "export": """
-    gateway jobs export --format csv --output november.csv --created-after 2026-11-01T00:00:00Z
-
-    gateway jobs export --state succeeded | jq -r .prompt
-    """,
-}
+def _examples(*lines: str) -> str:
+    return "\n\n".join(("Examples:", *lines))
 
 
-def _examples(command: str) -> str:
-    return "Examples:\n\n" + _EXAMPLES[command]
-
-
-@cli.command(epilog=_examples("submit"))
+@cli.command(
+    epilog=_examples(
+        'gateway jobs submit "A red fox in the snow" --size "1024*768" --wait',
+        "id=$(gateway jobs submit - --idempotency-key order-17 < prompt.txt)",
+    )
+)
 def submit(
     prompt: Annotated[str, typer.Argument(help="What to draw; `-` reads it from standard input.", show_default=False)],
     size: Annotated[str | None, typer.Option(help="1024*1024 (default), 1024*1536, 1536*1024, 768*1024 or 1024*768.")] = None,
@@ -97,7 +78,13 @@ def submit(
         _accepted(gateway, job, wait, timeout, as_json)
 
 
-@cli.command("list", epilog=_examples("list"))
+@cli.command(
+    "list",
+    epilog=_examples(
+        "gateway jobs list --state failed --state canceled --created-after 2026-11-01T00:00:00Z",
+        "gateway jobs list --json | jq -r '.jobs[].id'",
+    ),
+)
 def list_(
     state: States = None,
     tenant: Tenant = None,
@@ -130,7 +117,7 @@ def list_(
         say(f"There are more: --cursor {page.next_cursor}")
 
 
-@cli.command()
+@cli.command(epilog=_examples("gateway jobs show 0192f0c1-e2a3-7c5e-8d1f-3b5a7c9e1f20 --json | jq .credits"))
 def show(
     job_id: JobId,
     events: Annotated[bool, typer.Option("--events", help="Its timeline instead.")] = False,
@@ -149,7 +136,7 @@ def show(
             print_json(job) if as_json else print_job(job)
 
 
-@cli.command(epilog=_examples("watch"))
+@cli.command(epilog=_examples("gateway jobs watch 0192f0c1-e2a3-7c5e-8d1f-3b5a7c9e1f20"))
 def watch(job_id: JobId, as_json: Json = False) -> None:
     """Follow a job until it is settled: exit 0 succeeded, 1 not.
 
@@ -173,7 +160,7 @@ def watch(job_id: JobId, as_json: Json = False) -> None:
     raise typer.Exit(0 if job.succeeded else 1)
 
 
-@cli.command()
+@cli.command(epilog=_examples("gateway jobs cancel 0192f0c1-e2a3-7c5e-8d1f-3b5a7c9e1f20"))
 def cancel(job_id: JobId, as_json: Json = False) -> None:
     """Ask for a job's end. What the upstream has, it finishes and bills; the job ends canceled all the same."""
     from app.cli.connection import connected, say
@@ -186,7 +173,7 @@ def cancel(job_id: JobId, as_json: Json = False) -> None:
     say(billed or "Nobody knows yet whether the upstream will bill it.")
 
 
-@cli.command(epilog=_examples("retry"))
+@cli.command(epilog=_examples("gateway jobs list --state failed | cut -f1 | xargs -n1 gateway jobs retry"))
 def retry(
     job_id: JobId,
     accept_double_billing: Annotated[
@@ -204,7 +191,12 @@ def retry(
         _accepted(gateway, job, wait, timeout, as_json)
 
 
-@cli.command(epilog=_examples("export"))
+@cli.command(
+    epilog=_examples(
+        "gateway jobs export --format csv --output november.csv --created-after 2026-11-01T00:00:00Z",
+        "gateway jobs export --state succeeded | jq -r .prompt",
+    )
+)
 def export(
     export_format: Annotated[Literal["ndjson", "csv"], typer.Option("--format", help="The file's format.")] = "ndjson",
     output: Annotated[Path | None, typer.Option(help="A file; it is there whole or not at all. Else standard output.")] = None,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from app.client.errors import UnexpectedAnswerError
 
@@ -15,35 +16,39 @@ RECORD_MAX = 1024 * 1024  #: bytes
 
 
 class ExportRecords:
-    """Takes the bytes of one export, over as many connections as it needs; `cursor` is where the next one goes on."""
+    """Takes the bytes of one export, over as many connections as it needs; `cursor` is where the next one goes on.
+
+    Every record bears a cursor but the last one of a complete export. CSV has its header only where no cursor was asked for.
+    """
 
     def __init__(self, export_format: ExportFormat) -> None:
         self._csv = export_format == "csv"
         self._rest = b""
         self._seen = 0  #: how much of `_rest` was searched for line ends
         self._quotes = 0  #: quotation marks in what was searched of the record: within a quoted field when odd
-        self._last = b""
         self._header = b""
-        self._header_is_next = self._csv
+        self._header_is_next = False
+        self._last = b""
+        self._is_new = False  #: `_last` came over this connection
+        self.cursor: str | None = None  #: of the last whole record that has one
 
-    @property
-    def cursor(self) -> str | None:
-        """Of the last whole record; None before the first, and where records carry none."""
-        if not self._last:
-            return None
-        found = self._as_csv() if self._csv else _as_json(self._last)
-        cursor = found.get("cursor")
-        return cursor if isinstance(cursor, str) else None
-
-    @property
-    def is_nowhere(self) -> bool:
-        """Records were whole, but do not say where they are: there is no going on behind them."""
-        return bool(self._last) and self.cursor is None
-
-    def again(self) -> None:
-        """A new connection begins: half a record is forgotten, and a second header is not for the file."""
+    def begin(self, cursor: str | None) -> None:
+        """A new connection, that asked for what is behind `cursor`. Half a record of the one before is forgotten."""
         self._rest, self._seen, self._quotes = b"", 0, 0
-        self._header_is_next = self._csv
+        self._header_is_next = self._csv and cursor is None
+        self._is_new = False
+        self.cursor = cursor
+
+    def is_complete(self, *, ended: bool) -> bool:
+        """Whether the export's last record is here.
+
+        Args:
+            ended: the answer came to its end, and did not break.
+        """
+        if self._is_new and (cursor := self._cursor_of_last()):
+            self.cursor = cursor
+            return False
+        return self._is_new or ended
 
     def feed(self, chunk: bytes) -> bytes:
         """What is whole now.
@@ -57,15 +62,11 @@ class ExportRecords:
             raise UnexpectedAnswerError("a record of the export is too large")
         if records and self._header_is_next:
             header, *records = records
-            whole = records if self._header else whole
+            whole = records if self._header else whole  # where it broke before the first record, the header came already
             self._header, self._header_is_next = header, False
         if records:
-            self._last = records[-1]
+            self._last, self._is_new = records[-1], True
         return b"".join(whole)
-
-    def finish(self) -> bytes:
-        """The end came as it should: what is left is a last record without a line end."""
-        return self.feed(b"\n") if self._rest else b""
 
     def _cut(self) -> list[bytes]:
         """The records that are whole: each ends with a line end that no quotation marks enclose."""
@@ -80,15 +81,24 @@ class ExportRecords:
         self._rest, self._seen = self._rest[ends[-1] :], self._seen - ends[-1]
         return records
 
-    def _as_csv(self) -> dict[str, str]:
-        lines = (record.decode("utf-8-sig", "replace") for record in (self._header, self._last))
-        names, values = (next(csv.reader(io.StringIO(line, newline=""))) for line in lines)
-        return dict(zip(names, values, strict=False))
+    def _cursor_of_last(self) -> str | None:
+        cursor = self._in_csv() if self._csv else _in_json(self._last)
+        return cursor if isinstance(cursor, str) and cursor else None
+
+    def _in_csv(self) -> str | None:
+        """Under its name, or in the last column, where the header is on an earlier part of the file."""
+        (values,) = _rows(self._last)
+        names = next(_rows(self._header), [])
+        return dict(zip(names, values, strict=False)).get("cursor") if names else values[-1]
 
 
-def _as_json(record: bytes) -> dict[str, Any]:
+def _rows(record: bytes) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(record.decode("utf-8-sig", "replace"), newline=""))
+
+
+def _in_json(record: bytes) -> object:
     try:
         found = json.loads(record)
     except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found.get("cursor") if isinstance(found, dict) else None

@@ -10,30 +10,28 @@ from app.client.refusal import is_worth_another_try
 from app.client.steps import Emit, Flow, Head, Lost, Open, Pause, Read
 
 MEDIA_TYPES: dict[ExportFormat, str] = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
+_CUT = Lost("the export ended before its last record", sent=True)
 
 
 def exported(
     exchange: Exchange, export_format: ExportFormat, cursor: str | None, query: Sequence[tuple[str, str]]
 ) -> Flow[bytes]:
     """See `Calls.export`."""
-    records, outage = ExportRecords(export_format), exchange.outage()
+    records, outage, place = ExportRecords(export_format), exchange.outage(), cursor
     while True:
-        place = records.cursor or cursor
         asked = [("format", export_format), *query, *([("cursor", place)] if place else [])]
         outcome: Head | Lost = yield Open(exchange.get("/jobs/export", asked, accept=MEDIA_TYPES[export_format]))
-        records.again()
+        records.begin(place)
         if isinstance(outcome, Head) and outcome.status == 200:
             require_type(outcome, MEDIA_TYPES[export_format])
             while isinstance(chunk := (yield Read()), bytes):
                 if block := records.feed(chunk):
                     outage.is_over()
                     yield Emit(block)
-            if chunk is None:
-                if rest := records.finish():
-                    yield Emit(rest)
+            if records.is_complete(ended=chunk is None):
                 return
-            outcome = chunk
+            outcome, place = chunk or _CUT, records.cursor
         error = yield from exchange.why(outcome)
-        if records.is_nowhere or not is_worth_another_try(error, repeatable=True):
+        if not is_worth_another_try(error, repeatable=True):
             raise error
         yield Pause(outage.pause(error))

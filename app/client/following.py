@@ -24,8 +24,8 @@ def followed(exchange: Exchange, path: str, after: int | None) -> Flow[Event]:
         if isinstance(outcome, Head) and outcome.status == 200:
             require_type(outcome, "text/event-stream")
             while isinstance(chunk := (yield Read()), bytes):
+                outage.is_over()  # a ping is enough: nothing may happen to a job for longer than one stream lives
                 for message in stream.feed(chunk):
-                    outage.is_over()
                     if message.event == "end":
                         return
                     if message.id is not None:

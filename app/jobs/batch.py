@@ -7,9 +7,9 @@ from pydantic import BaseModel
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import json_answer, problems
+from app.idempotency import IdempotencyKey, read_idempotency_key
 from app.job_view import JobView
 from app.jobs.describe import described
-from app.jobs.idempotency import IdempotencyKey, read_idempotency_key
 from app.jobs.job_request import BatchRequest
 from app.jobs.order import accept, accepted, body_of
 

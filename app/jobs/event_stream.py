@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -36,20 +36,32 @@ class Pace:
 
     ping: float = 15.0  #: of silence, then a comment keeps proxies from cutting the connection
     send: float = 30.0  #: for the client to take in one piece; a slower one is dropped, and may resume
-    life: float = 600.0  #: then the client comes again, and its key is looked at again
+    life: float = 3600.0  #: then the client comes again, perhaps to a replica that has less to do
 
 
 class EventStream(EventSourceResponse):
     """`retry:`, every event behind `after`, and the later ones as they happen; then `end`, once the job is settled.
 
-    Without `end`, the client should come again with `Last-Event-ID`: the process stops, the stream's time is over, or the
-    client read too slowly. At most `EVENTS_AT_ONCE` events are in memory; all others stay in the database until there is room.
+    Without `end`, the client should come again with `Last-Event-ID`: the process stops, the stream's time is over, its key is
+    no longer good, or it read too slowly. At most `EVENTS_AT_ONCE` events are in memory; all others stay in the database
+    until there is room.
     """
 
     def __init__(
-        self, watchers: Watchers, life: Life, after: int, headers: Mapping[str, str] | None = None, pace: Pace = Pace()
+        self,
+        watchers: Watchers,
+        life: Life,
+        after: int,
+        *,
+        admitted: Callable[[], Awaitable[bool]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        pace: Pace = Pace(),
     ) -> None:
-        self._watchers, self._pace = watchers, pace
+        """
+        Args:
+            admitted: whether the client may still hear what happens; asked before each look at it.
+        """
+        self._watchers, self._admitted, self._pace = watchers, admitted, pace
         self._job_id = life.job.job_id
         self._pieces = self._tell(life.job, after)
         super().__init__(self._pieces, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})})
@@ -84,6 +96,14 @@ class EventStream(EventSourceResponse):
                 while idle and not await watch.rung(self._pace.ping):
                     yield KEEPALIVE_COMMENT
                     idle = events is not None and _monotonic() < over_at
+                if not await self._may_go_on():
+                    return
+
+    async def _may_go_on(self) -> bool:
+        try:
+            return self._admitted is None or await self._admitted()
+        except StorageUnavailableError:
+            return True  # nothing can be read either, and the next look asks again
 
 
 async def _more(watch: Watch) -> list[StoredEvent] | None:

@@ -119,7 +119,7 @@ class JobQuery(BaseModel):
         """What the query asks for, whoever asks."""
         return JobFilter(
             tenant=self.tenant,
-            states=tuple(dict.fromkeys(self.state)),
+            states=tuple(sorted(set(self.state))),
             words=_words(self.q) if self.q is not None else (),
             task_id=self.task_id,
             idempotency_key=self.idempotency_key,
@@ -153,7 +153,7 @@ def parse_words(text: str) -> JobFilter:
     while rest := text[place:].lstrip():
         place = len(text) - len(rest)
         term = _TERM.match(text, place)
-        if term is None:
+        if term is None or (term["name"] is None and ":" in term["value"] and term["value"][0] != '"'):
             raise invalid([FieldProblem(field="", message="write name:value, and close the quotation marks")])
         name, value = term["name"], _unquoted(term["value"])
         if name in (None, "q"):

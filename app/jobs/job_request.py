@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
+from app.lifecycle.job import CallbackFormat
 from app.lifecycle.request import PROMPT_MAX, RANDOM_SEED, GenerationRequest, OutputFormat, Size
-from app.lifecycle.states import Priority
 
 BODY_MAX = 256 * 1024  #: bytes; the largest valid body is well under this
 BATCH_BODY_MAX = 8 * 1024 * 1024  #: bytes; so is the largest valid batch
@@ -74,6 +74,10 @@ class JobRequest(BaseModel):
         "for 0 credits.",
     )
 
+    @property
+    def callback_format(self) -> CallbackFormat:
+        return CallbackFormat.SIGNED
+
     def generation(self) -> GenerationRequest:
         return GenerationRequest(self.prompt, self.size, self.seed, self.output_format)
 
@@ -93,5 +97,3 @@ class BatchRequest(BaseModel):
 
     jobs: list[JobRequest] = Field(min_length=1, max_length=100, description="1 to 100 jobs.")
 
-
-PRIORITIES = {p.name.lower(): p for p in Priority}

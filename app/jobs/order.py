@@ -8,7 +8,8 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from app.access.callers import Caller
-from app.jobs.accept import rate_limit_headers
+from app.idempotency import key_reused
+from app.intake import rate_limit_headers
 from app.jobs.job_request import BATCH_BODY_MAX, BODY_MAX, BatchRequest, JobRequest
 from app.outbound.errors import ForbiddenAddressError
 from app.outbound.guard import Guard
@@ -32,7 +33,7 @@ async def accept(
         body = await read_order(request, model)
     except Problem as problem:
         if problem.status == 422 and idempotency_key and await intake.knows(caller.tenant, idempotency_key):
-            raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.") from None
+            raise key_reused() from None
         raise
     wrong = wrong_addresses(body, request.state.gateway.delivery_guard)
     if wrong and not (idempotency_key and await intake.knows(caller.tenant, idempotency_key)):
@@ -71,4 +72,5 @@ def wrong_addresses(body: JobRequest | BatchRequest, guard: Guard) -> list[Field
 
 def body_of(model: type[BaseModel]) -> dict[str, Any]:
     """For `openapi_extra=`: the body is read by us, within bounds."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

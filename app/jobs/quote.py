@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import json_answer, problems
+from app.intake import REFUSALS, single
 from app.job_view import EstimateView
-from app.jobs.accept import REFUSALS, single
 from app.jobs.job_request import JobRequest
 from app.jobs.order import body_of, jobs_of, read_order, wrong_addresses
 from app.lifecycle.limits import admit, credits_left

@@ -9,9 +9,9 @@ from fastapi.responses import RedirectResponse
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import base_url, conditional_job_answer, job_answer, problems
+from app.idempotency import IdempotencyKey, read_idempotency_key
 from app.job_view import CanceledView, JobView, canceled_view
 from app.jobs.describe import described
-from app.jobs.idempotency import IdempotencyKey, read_idempotency_key
 from app.jobs.job_request import JobRequest
 from app.jobs.order import accept, accepted, body_of
 from app.jobs.retry import why_not_again

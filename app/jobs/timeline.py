@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.security.utils import get_authorization_scheme_param
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.access.callers import CurrentCaller, Scope
+from app.access.callers import Caller, CurrentCaller, Scope
 from app.answers import json_answer, problems
 from app.jobs.event_stream import EventStream
 from app.jobs.event_view import EventView, event_view
@@ -88,7 +89,7 @@ async def list_events(
     life = await own_life(request, caller, job_id, Scope.JOBS_READ)
     if wants_stream(", ".join(request.headers.getlist("accept"))):
         after = read_last_event_id(last_event_id) if last_event_id else query.after
-        return await _stream(request.state.gateway, life, after)
+        return await _stream(request, caller, life, after)
     return await _page(request, life, query)
 
 
@@ -120,10 +121,10 @@ async def _page(request: Request, life: Life, query: EventQuery) -> Response:
     return json_answer(EventList(events=[event_view(e) for e in events], has_more=has_more), headers=headers)
 
 
-async def _stream(gateway: Any, life: Life, after: int) -> Response:
+async def _stream(request: Request, caller: Caller, life: Life, after: int) -> Response:
     """The stream from behind `after`. A settled job of which all was told gets 204: browsers come again after every end of a
     stream, and only this stops them (WHATWG HTML, 9.2)."""
-    job_id = life.job.job_id
+    gateway, job_id = request.state.gateway, life.job.job_id
     newest = (await gateway.history.newest_events([job_id])).get(job_id, 0) if after else None
     if newest is not None and after >= newest:
         if life.job.is_settled:
@@ -131,7 +132,13 @@ async def _stream(gateway: Any, life: Life, after: int) -> Response:
         # An id from beyond the timeline would wait for its like for ever. From where the timeline was to now, the job may
         # have been settled, and no event behind `newest` would tell.
         after, life = newest, await gateway.lives.find(job_id) or life
-    return EventStream(gateway.watchers, life, after, _VARY)
+
+    async def admitted() -> bool:
+        """A key that was revoked hears no more of what happens."""
+        _scheme, api_key = get_authorization_scheme_param(request.headers.get("Authorization"))
+        return bool(await gateway.access.caller(api_key) == caller)
+
+    return EventStream(gateway.watchers, life, after, admitted=admitted, headers=_VARY)
 
 
 def _weights(accept: str) -> Iterator[tuple[str, float]]:

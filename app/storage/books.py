@@ -71,8 +71,8 @@ async def lock_limits(connection: AsyncConnection, tenants: Sequence[str]) -> di
     limited = sorted(name for name, (limits, _) in (await limits_of(connection, tenants)).items() if limits.any)
     if not limited:
         return {}
-    held = select(t.tenants.c.name).where(t.tenants.c.name.in_(limited)).order_by(t.tenants.c.name).with_for_update()
-    await connection.execute(held)
+    held = select(t.tenants.c.name).where(t.tenants.c.name.in_(limited)).order_by(t.tenants.c.name)
+    await connection.execute(held.with_for_update(key_share=True))  # new keys and secrets refer to the row, and need not wait
     return await limits_of(connection, limited)
 
 

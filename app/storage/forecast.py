@@ -50,7 +50,7 @@ class ForecastStore:
         return await self._count([_in(tenant, p) for p in Priority if p <= priority])
 
     async def _count(self, lanes: Sequence[ColumnElement[bool]]) -> int:
-        each = [select(select(literal_column("1")).where(lane).limit(COUNTED).subquery()) for lane in lanes]
+        each = [select(select(_J.job_id).where(lane).limit(COUNTED).subquery().c.job_id) for lane in lanes]
         some = union_all(*each).subquery()
         async with self.database.reading() as connection:
             found: int = (await connection.execute(select(func.count()).select_from(some))).scalar_one()

@@ -46,6 +46,9 @@ Key = tuple[datetime, UUID]  #: the place of a job in a list, newest first
 LOOKED_AT_MAX = 20_000  #: jobs that one page may test
 OWNERS_MAX = 50  #: tenants whose walks are merged for whoever asks over all tenants
 
+#: Only scans in the order of an index can stop at the limit. Where PostgreSQL thinks that few rows fit, or that most do, it
+#: would fetch and sort all of them, and it may be wrong by far. Good for the transaction.
+_IN_ORDER = "SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true)"
 _STRETCH = 250  #: jobs tested by the first statement of a walk; each further one takes four times as many
 _FIRST = UUID(int=0)
 _WITH_ERROR = (JobState.FAILED, JobState.CANCELED)
@@ -76,6 +79,8 @@ async def search(
         if not states:
             return Page([], None)
         wanted = replace(wanted, states=states)
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql(_IN_ORDER)
     owners = await _owners(connection, wanted, after)
     route = _route(wanted, after, owners)
     if not route.walks:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from app.client import ConflictError, UnverifiedDeliveryError, verify_delivery
-from app.deliveries.signing import new_secret, sign
+from app.deliveries.signing import sign
 from tests.client.faces import KEY, Faces
 from tests.client.stand_in import DROP, JOB_ID, answer, job, problem, standing_in
 
@@ -101,7 +102,7 @@ async def test_a_picture_whose_address_is_none_is_told(face: Faces, location: st
 # --- deliveries ---
 
 NOW = datetime(2026, 11, 5, 12, tzinfo=UTC)
-SECRET = new_secret()
+SECRET, OTHER = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"a", b"b"))
 BODY = json.dumps(
     {"type": "job.succeeded", "timestamp": "2026-11-05T12:00:00Z", "data": job("succeeded", added_later=1)}
 ).encode()
@@ -114,8 +115,9 @@ def test_a_genuine_delivery_is_read() -> None:
 
 
 def test_while_a_secret_rotates_both_are_good() -> None:
-    headers = sign([new_secret(), SECRET], "msg_1", NOW, BODY)
-    assert verify_delivery([new_secret(), SECRET], headers, BODY, now=NOW).webhook_id == "msg_1"
+    for signed_with, known in (([OTHER, SECRET], [SECRET]), ([SECRET], [OTHER, SECRET])):
+        headers = sign(signed_with, "msg_1", NOW, BODY)
+        assert verify_delivery(known, headers, BODY, now=NOW).webhook_id == "msg_1"
 
 
 @pytest.mark.parametrize("body", [BODY + b" ", b""])

@@ -159,3 +159,21 @@ def test_a_wait_of_no_time_looks_once(clock: Clock) -> None:
     assert Drive(clock)(Calls(exchange(clock)).wait(JOB_ID, timeout=0), shown("canceled")).state == "canceled"
     with pytest.raises(StillOpenError):
         Drive(clock)(Calls(exchange(clock)).wait(JOB_ID, timeout=0), shown("queued"))
+
+
+def test_a_stream_on_which_nothing_happens_for_hours_is_no_outage(clock: Clock) -> None:
+    flow = Calls(exchange(clock, outage=100.0)).stream(JOB_ID)
+    step = next(flow)
+    for _ in range(20):
+        assert isinstance(step, Open)
+        flow.send(Head(200, {"content-type": "text/event-stream"}))
+        clock.now += 600.0
+        flow.send(b": ping\n\n")
+        assert isinstance(flow.send(None), Pause)
+        step = flow.send(None)
+
+
+def test_a_stream_that_nobody_answers_ends_after_the_outage(clock: Clock) -> None:
+    with pytest.raises(OutOfReachError):
+        Drive(clock)(Calls(exchange(clock, outage=100.0)).stream(JOB_ID), UNSENT)
+    assert 80 < clock.now - 1000 <= 100

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.client import NotFoundError, OutOfReachError, UnexpectedAnswerError
+from app.client import NotFoundError, UnexpectedAnswerError
 from app.client.event_stream import MESSAGE_MAX, EventStream, Message
 from app.client.export_records import RECORD_MAX, ExportFormat, ExportRecords
 from tests.client.faces import Faces
@@ -124,14 +124,16 @@ async def test_an_instant_without_a_time_zone_is_refused(face: Faces) -> None:
 
 # --- exports ---
 
-LINES = [json.dumps({"id": n, "prompt": "ü\u2028x", "cursor": f"c{n}"}).encode() + b"\n" for n in range(6)]
+LAST = 5  #: of the records; the last one of a complete export has no cursor
+CURSORS = [f"c{n}" if n < LAST else None for n in range(LAST + 1)]
+LINES = [json.dumps({"id": n, "prompt": "ü\u2028x", "cursor": cursor}).encode() + b"\n" for n, cursor in enumerate(CURSORS)]
 
 
-def csv_file(numbers: range) -> bytes:
+def csv_file(first: int = 0, *, header: bool = True) -> bytes:
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow(["id", "prompt", "cursor"])
-    rows.writerows([n, f'a "fox"\nin line {n}, ü', f"c{n}"] for n in numbers)
+    rows.writerows([["id", "prompt", "cursor"]] if header else [])
+    rows.writerows([n, f'a "fox"\nin line {n}, ü', cursor] for n, cursor in enumerate(CURSORS) if n >= first)
     return text.getvalue().encode()
 
 
@@ -150,39 +152,66 @@ async def test_an_export_goes_on_behind_the_last_whole_record(face: Faces, break
 
 
 async def test_an_export_in_csv_keeps_one_header_and_whole_rows(face: Faces) -> None:
-    whole, rest = csv_file(range(5)), csv_file(range(2, 5))
+    whole = csv_file()
     cut = whole.index(b"in line 2") + 3
-    async with (
-        standing_in(
-            chunked(whole[:cut], content_type="text/csv; charset=utf-8", end=False), chunked(rest, content_type="text/csv")
-        ) as server,
-        face(server.url) as client,
-    ):
+    script = [
+        chunked(whole[:9], content_type="text/csv; charset=utf-8", end=False),
+        chunked(whole[:23], content_type="text/csv", end=False),
+        chunked(whole[:cut], content_type="text/csv", end=False),
+        chunked(csv_file(2, header=False), content_type="text/csv"),
+    ]
+    async with standing_in(*script) as server, face(server.url) as client:
         blocks = await client.collect("export", "csv")
     assert b"".join(blocks) == whole
-    assert server.asked[1].query == [("format", "csv"), ("cursor", "c1")]
+    assert [dict(a.query).get("cursor") for a in server.asked] == [None, None, None, "c1"]
 
 
-async def test_an_export_that_does_not_say_where_it_is_cannot_go_on(face: Faces) -> None:
-    async with standing_in(chunked(b'{"id": 1}\n', content_type=NDJSON, end=False)) as server, face(server.url) as client:
-        with pytest.raises(OutOfReachError):
-            await client.collect("export")
+@pytest.mark.parametrize(("export_format", "rest"), [("ndjson", b"".join(LINES[2:])), ("csv", csv_file(2, header=False))])
+async def test_an_export_that_goes_on_from_yesterday_breaks_and_goes_on(face: Faces, export_format: str, rest: bytes) -> None:
+    media_type = NDJSON if export_format == "ndjson" else "text/csv"
+    cut = rest.index(b"c3") + (5 if export_format == "ndjson" else 4)
+    script = [chunked(rest[:cut], content_type=media_type, end=False), chunked(rest[cut:], content_type=media_type)]
+    async with standing_in(*script) as server, face(server.url) as client:
+        blocks = await client.collect("export", export_format, cursor="c1")
+    assert b"".join(blocks) == rest
+    assert [dict(a.query)["cursor"] for a in server.asked] == ["c1", "c3"]
+
+
+async def test_an_export_that_ends_before_its_last_record_goes_on(face: Faces) -> None:
+    script = [chunked(*LINES[:2], content_type=NDJSON), chunked(*LINES[2:], content_type=NDJSON)]
+    async with standing_in(*script) as server, face(server.url) as client:
+        assert b"".join(await client.collect("export")) == b"".join(LINES)
+    assert [dict(a.query).get("cursor") for a in server.asked] == [None, "c1"]
+
+
+async def test_an_export_that_breaks_behind_its_last_record_is_whole(face: Faces) -> None:
+    async with standing_in(chunked(*LINES, content_type=NDJSON, end=False)) as server, face(server.url) as client:
+        assert b"".join(await client.collect("export")) == b"".join(LINES)
+    assert (len(server.asked), client.pauses) == (1, [])
+
+
+@pytest.mark.parametrize(("export_format", "nothing"), [("ndjson", b""), ("csv", b"id,cursor\r\n")])
+async def test_an_export_of_no_jobs_ends(face: Faces, export_format: str, nothing: bytes) -> None:
+    media_type = NDJSON if export_format == "ndjson" else "text/csv"
+    async with standing_in(answer(nothing, content_type=media_type)) as server, face(server.url) as client:
+        assert b"".join(await client.collect("export", export_format)) == nothing
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("export_format", ["ndjson", "csv"])
 def test_records_do_not_depend_on_where_the_network_cuts(export_format: ExportFormat) -> None:
-    sent = b"".join(LINES) if export_format == "ndjson" else csv_file(range(4))
-    last = "c5" if export_format == "ndjson" else "c3"
+    sent = b"".join(LINES) if export_format == "ndjson" else csv_file()
     for at in range(len(sent) + 1):
         records = ExportRecords(export_format)
+        records.begin(None)
         first = records.feed(sent[:at])
         assert first in (b"", sent[: len(first)])
-        assert first + records.feed(sent[at:]) + records.finish() == sent, at
-        assert records.cursor == last
+        assert first + records.feed(sent[at:]) == sent, at
+        assert records.is_complete(ended=False)
 
 
 def test_a_record_without_end_is_not_held() -> None:
     records = ExportRecords("csv")
+    records.begin(None)
     with pytest.raises(UnexpectedAnswerError, match="too large"):
         records.feed(b'"' + b"x" * RECORD_MAX + b"\n")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from uuid_utils.compat import uuid7
 
 from app.lifecycle.states import CompletedVia, ErrorCode, JobState
@@ -56,6 +56,7 @@ class JobRow:
 
 
 async def add(database: Database, *jobs: JobRow) -> None:
+    await add_tenants(database, *{job.tenant for job in jobs})
     pairs = [
         {"job_id": j.job_id, "key": k, "value": v, "tenant": j.tenant, "created_at": j.created_at}
         for j in jobs
@@ -71,7 +72,9 @@ async def add(database: Database, *jobs: JobRow) -> None:
 
 async def add_tenants(database: Database, *names: str) -> None:
     async with database.writing() as connection:
-        await connection.execute(insert(t.tenants), [{"name": name, "created_at": START} for name in names])
+        there = set((await connection.execute(select(t.tenants.c.name))).scalars())
+        if new := [{"name": name, "created_at": START} for name in names if name not in there]:
+            await connection.execute(insert(t.tenants), new)
 
 
 def in_order(jobs: Sequence[JobRow]) -> list[UUID]:

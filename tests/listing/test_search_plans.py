@@ -12,6 +12,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from app.lifecycle.states import CompletedVia, ErrorCode, JobState
+from app.storage import search
 from app.storage.database import Database
 from app.storage.history import HistoryStore
 from app.storage.job_filter import JobFilter
@@ -51,10 +52,6 @@ LED = [
     (JobFilter(metadata=(("env", "prod"), ("order", "absent"))), "job_metadata_newest", LOOK_AT),
     (JobFilter(metadata=(("env", "prod"),), states=(JobState.FAILED,), tenant="umbrella"), "job_metadata_newest", LOOK_AT),
 ]
-
-
-def named(value: object) -> str | None:
-    return re.sub(r"\w+=(None|\(\)),? ?", "", str(value)) if isinstance(value, JobFilter) else None
 
 
 @pytest.fixture
@@ -106,27 +103,21 @@ async def test_every_filter_is_led_by_its_index(history: Database, deep: bool) -
     for wanted, index, _touched in LED:
         with statements_of(history) as sent:
             await page(history, wanted, deep)
-        plans = []
-        async with history.reading() as connection:
-            for statement, parameters in sent:
-                if "FROM" in statement:
-                    plans.append(await plan_of(connection, statement, parameters))
-        assert any(re.search(rf"\b{index}\b", plan) for plan in plans), (wanted, plans)
-        for plan in plans:
-            assert not re.search(r"Seq Scan on (jobs|job_metadata|submissions)", plan), (wanted, plan)
-            assert not re.search(r"SCAN (jobs|job_metadata|submissions|tested)$", plan, re.MULTILINE), (wanted, plan)
-            assert "Hash Join" not in plan, (wanted, plan)
+        plans = [await plan(history, statement, parameters) for statement, parameters in sent if "FROM" in statement]
+        assert any(re.search(rf"\b{index}\b", found) for found in plans), (wanted, plans)
+        for found in plans:
+            assert not re.search(r"Seq Scan on (jobs|job_metadata|submissions)", found), (wanted, found)
+            assert not re.search(r"SCAN (jobs|job_metadata|submissions|tested)$", found, re.MULTILINE), (wanted, found)
+            assert "Hash Join" not in found, (wanted, found)
 
 
 async def test_every_later_stretch_of_a_walk_begins_where_the_one_before_ended(history: Database) -> None:
     with statements_of(history) as sent:
         await page(history, JobFilter(words=("absent",), tenant="umbrella"), deep=True)
-    stretches = [(s, p) for s, p in sent if "looked" in s]
+    stretches = [await plan(history, s, p) for s, p in sent if "looked" in s]
     assert len(stretches) == 2
-    async with history.reading() as connection:
-        for statement, parameters in stretches:
-            plan = await plan_of(connection, statement, parameters)
-            assert re.search(r"Index Cond: .*ROW\(created_at, job_id\) <|\(tenant=\? AND \(created_at,job_id\)<", plan), plan
+    for found in stretches:
+        assert re.search(r"Index Cond: .*ROW\(created_at, job_id\) <|\(tenant=\? AND \(created_at,job_id\)<", found), found
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["first", "deep"])
@@ -145,9 +136,18 @@ async def test_a_page_touches_no_more_rows_than_it_may(history: Database, deep: 
         assert blocks <= 60 + 12 * most, (wanted, blocks)
 
 
+async def plan(database: Database, statement: str, parameters: Any) -> str:
+    """The plan of a statement, under the settings that a search makes for itself."""
+    async with database.reading() as connection:
+        if not database.is_sqlite:
+            await connection.exec_driver_sql(search._IN_ORDER)
+        return await plan_of(connection, statement, parameters)
+
+
 async def touched(database: Database, statement: str, parameters: Any) -> tuple[int, int]:
     """The rows that the greediest scan of a statement read, and the blocks that all of it read."""
     async with database.reading() as connection:
+        await connection.exec_driver_sql(search._IN_ORDER)
         explained = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
         (told,) = explained.scalar_one()
     root = told["Plan"] if isinstance(told, dict) else json.loads(told)["Plan"]

@@ -17,7 +17,7 @@ from uuid import UUID
 from app.access.callers import Caller
 from app.callbacks.receive import Receiver
 from app.dispatch.dispatch import CALLBACK_PATH, Dispatcher
-from app.jobs.accept import Intake
+from app.intake import Intake
 from app.jobs.job_request import JobRequest
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.job import Life

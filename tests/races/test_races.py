@@ -15,7 +15,7 @@ import pytest
 
 from app.access.callers import Caller
 from app.callbacks.receive import Receiver
-from app.jobs.accept import Intake
+from app.intake import Intake
 from app.jobs.job_request import JobRequest
 from app.lifecycle import gate as gates
 from app.lifecycle.answers import (

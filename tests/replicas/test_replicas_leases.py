@@ -9,7 +9,7 @@ import pytest
 
 from app.dispatch.dispatch import Dispatcher
 from app.emulator import EmulatorOptions, World
-from app.jobs.accept import Intake
+from app.intake import Intake
 from app.jobs.job_request import JobRequest
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.job import Life

@@ -9,17 +9,17 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import DataError
 
 from app.errors import StorageUnavailableError
-from app.lifecycle.job import Job
+from app.lifecycle.job import CallbackFormat, Job, Life
 from app.lifecycle.states import JobState, Priority
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.grouped import GroupedWriter
 from app.storage.history import HistoryStore
-from app.storage.intake import Taken
+from app.storage.intake import IntakeStore, Order, Taken
 from app.storage.lives import job_row
 from tests.databases import OpenDatabase
 from tests.storage.factory import Factory, HandClock, all_lives, new_job, take
@@ -215,3 +215,103 @@ async def test_drained_returns_when_all_is_written(database: Database) -> None:
     await writer.drained()
     assert len(await all_lives(database)) == 10
     await asyncio.gather(*puts)
+
+
+# --- results that are there already ---
+
+
+async def fixed(factory: Factory, state: JobState = JobState.SUCCEEDED, *, stored: bool = True, **fields: Any) -> Life:
+    """A job with a fixed seed in that state, its pictures stored or not."""
+    life = await factory.in_state(state, **{"request_hash": b"same", **fields})
+    if stored:
+        values = {
+            "state": "stored",
+            "sha256": "ab",
+            "media_type": "image/png",
+            "width": 8,
+            "height": 8,
+            "bytes": 9,
+            "due_at": None,
+        }
+        async with factory.database.writing() as connection:
+            await connection.execute(update(t.images).where(t.images.c.job_id == life.job.job_id).values(values))
+    return life
+
+
+def wanted(**fields: Any) -> Order:
+    return Order((new_job(**{"request_hash": b"same", **fields}),), frozenset({0}))
+
+
+async def test_an_identical_job_with_stored_pictures_settles_a_new_one_for_nothing(factory: Factory, clock: HandClock) -> None:
+    source = await fixed(factory)
+    clock.advance(hours=1)
+    order = wanted(callback_url="https://caller.example/hook", callback_format=CallbackFormat.SIGNED)
+    (taken,) = await IntakeStore(factory.database).take([order])
+    life = await factory.find(order.jobs[0].job_id)
+    assert taken.created
+    assert taken.lives == (life,)
+    assert (life.job.state, life.job.completed_via, life.job.reused_from) == ("succeeded", "reuse", source.job.job_id)
+    assert (life.job.images, life.job.finished_at, life.submissions) == (source.job.images, clock.now, ())
+    assert [(p.is_stored, p.sha256, p.width) for p in life.pictures] == [(True, "ab", 8)]
+    assert (life.credits.reserved, life.credits.consumed) == (0, 0)
+    assert [e.type for e in await HistoryStore(factory.database).events(life.job.job_id)] == ["accepted", "succeeded"]
+    async with factory.database.reading() as connection:
+        (delivery,) = (await connection.execute(select(t.deliveries))).all()
+    assert (delivery.job_id, delivery.type, delivery.due_at) == (life.job.job_id, "job.succeeded", clock.now)
+
+
+async def test_the_newest_result_is_taken(factory: Factory, clock: HandClock) -> None:
+    await fixed(factory)
+    clock.advance(minutes=1)
+    newest = await fixed(factory)
+    (taken,) = await IntakeStore(factory.database).take([wanted()])
+    assert taken.lives[0].job.reused_from == newest.job.job_id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"request_hash": b"other"},
+        {"request_hash": None},
+        {"tenant": "umbrella"},
+        {"stored": False},
+        {"state": JobState.FAILED, "stored": False},
+        {"state": JobState.RUNNING, "stored": False},
+    ],
+    ids=["request", "random", "tenant", "unstored", "failed", "running"],
+)
+async def test_what_is_not_the_same_or_not_there_is_not_taken(factory: Factory, other: dict[str, Any]) -> None:
+    await fixed(factory, **other)
+    (taken,) = await IntakeStore(factory.database).take([wanted()])
+    assert (taken.lives[0].job.state, taken.lives[0].job.reused_from) == (JobState.QUEUED, None)
+
+
+async def test_without_asking_nothing_is_reused(factory: Factory) -> None:
+    await fixed(factory)
+    (taken,) = await IntakeStore(factory.database).take([replace(wanted(), reuse=frozenset())])
+    assert taken.lives[0].job.state is JobState.QUEUED
+
+
+async def test_reuse_asks_no_limit(factory: Factory, clock: HandClock) -> None:
+    await fixed(factory)
+    async with factory.database.writing() as connection:
+        await connection.execute(insert(t.tenants), [{"name": "acme", "created_at": clock.now, "open_jobs_max": 0}])
+    reused, refused = await IntakeStore(factory.database).take([wanted(), Order((new_job(),))])
+    assert reused.created
+    assert (refused.created, refused.lives) == (False, ())
+
+
+async def test_doubles_in_a_group_share_the_fate_of_the_first(factory: Factory, clock: HandClock) -> None:
+    async with factory.database.writing() as connection:
+        await connection.execute(insert(t.tenants), [{"name": "acme", "created_at": clock.now, "open_jobs_max": 1}])
+    orders = [Order((new_job(idempotency_key=key),)) for key in "aabb"]
+    taken = await IntakeStore(factory.database).take(orders)
+    assert [(x.created, len(x.lives)) for x in taken] == [(True, 1), (False, 1), (False, 0), (False, 0)]
+    assert all(x.admission and x.admission.excess for x in taken[2:])
+
+
+async def test_what_the_metadata_says_is_found_by_lists(factory: Factory) -> None:
+    await factory.queued(1, metadata={"order": "7", "名": "值"})
+    async with factory.database.reading() as connection:
+        rows = (await connection.execute(select(t.job_metadata.c.key, t.job_metadata.c.value, t.job_metadata.c.tenant))).all()
+    assert sorted(map(tuple, rows)) == [("order", "7", "acme"), ("名", "值", "acme")]

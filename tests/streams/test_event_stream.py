@@ -8,10 +8,12 @@ import json
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import insert, select, update
+
 from app.access.callers import Scope
 from app.lifecycle.transitions import Event
 from app.main import Gateway
-from app.storage.keys import KeyStore
+from app.storage import tables as t
 from app.storage.lives import write_events
 from tests.acceptance.stage import PATIENCE, Stage, client
 from tests.replicas.deployment import wait_for
@@ -197,13 +199,27 @@ async def test_a_stream_is_for_those_who_may_see_the_job(paused: Stage, gateway:
     assert unknown.status_code == 404
 
 
+async def test_a_key_that_is_revoked_meanwhile_hears_no_more(paused: Stage, gateway: Gateway) -> None:
+    job = await paused.accept()
+    key = await key_of(gateway, "admin", Scope.JOBS_READ)
+    async with client(paused.url, key) as api, streaming(api, job) as (_answer, stream):
+        assert [(await anext(stream)).event for _ in range(2)] == [None, "accepted"]
+        async with gateway.database.writing() as connection:
+            revoked = update(t.api_keys).where(t.api_keys.c.name == key)
+            await connection.execute(revoked.values(revoked_at=await gateway.database.now(connection)))
+        await paused.api.post(f"/jobs/{job['id']}/cancel")
+        assert [piece async for piece in stream] == []
+        assert (await api.get(f"/jobs/{job['id']}/events", headers=STREAM)).status_code == 401
+
+
 async def key_of(gateway: Gateway, tenant: str, scope: Scope) -> str:
+    """A new key of the tenant."""
     key = f"gw_test_{tenant}_{scope}_0123456789"
-    await KeyStore(gateway.database).insert_if_absent(
-        key_id=f"{tenant}-{scope}",
-        tenant=tenant,
-        name="test",
-        secret_hash=hashlib.sha256(key.encode()).digest(),
-        scopes=(scope,),
-    )
+    async with gateway.database.writing() as connection:
+        made = {"created_at": await gateway.database.now(connection)}
+        if (await connection.execute(select(t.tenants).where(t.tenants.c.name == tenant))).first() is None:
+            await connection.execute(insert(t.tenants), [{"name": tenant, **made}])
+        hashed = hashlib.sha256(key.encode()).digest()
+        row = {"key_id": f"{tenant}-{scope}", "tenant": tenant, "name": key, "secret_hash": hashed, "scopes": [scope], **made}
+        await connection.execute(insert(t.api_keys), [row])
     return key

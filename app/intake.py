@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -13,17 +14,44 @@ from uuid_utils.compat import uuid7
 
 from app.access.callers import Caller
 from app.clock import system_clock
-from app.jobs.job_request import PRIORITIES, JobRequest
+from app.idempotency import key_reused
 from app.lifecycle.job import BatchPlace, CallbackFormat, Job, Life
 from app.lifecycle.limits import Admission, Excess, Quota
 from app.lifecycle.request import RANDOM_SEED, GenerationRequest
-from app.lifecycle.states import JobState
+from app.lifecycle.states import JobState, Priority
 from app.problems import Problem
 from app.settlement.settle import Wakes
 from app.storage.grouped import GroupedWriter
 from app.storage.intake import IntakeStore, Order, Taken
 
 log = structlog.get_logger()
+
+
+class Wanted(Protocol):
+    """What one new job is to be, by whichever route it was asked for."""
+
+    def generation(self) -> GenerationRequest: ...
+
+    def fingerprint(self) -> bytes:
+        """What makes two requests the same for an idempotency key."""
+
+    @property
+    def priority(self) -> str:
+        """`high`, `normal` or `low`."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
+
+    @property
+    def callback_url(self) -> str | None: ...
+
+    @property
+    def callback_format(self) -> CallbackFormat:
+        """What a delivery to `callback_url` looks like."""
+
+    @property
+    def reuse(self) -> str:
+        """`exact`: the result of an identical job will do; else `never`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +82,7 @@ class Intake:
         self._writer: GroupedWriter[Order, Taken] = GroupedWriter(self._write, flushers=flushers)
 
     async def accept(
-        self, requests: Sequence[JobRequest], caller: Caller, idempotency_key: str | None, *, batch: bool = False
+        self, requests: Sequence[Wanted], caller: Caller, idempotency_key: str | None, *, batch: bool = False
     ) -> Taken:
         """Writes the jobs down, all or none; the same key and bodies yield the first ones again.
 
@@ -69,7 +97,7 @@ class Intake:
         reuse = frozenset(n for n, request in enumerate(requests) if request.reuse == "exact")
         taken = await self._take(Order(jobs, reuse))
         if not taken.created and taken.lives[0].job.fingerprint != fingerprint:
-            raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.")
+            raise key_reused()
         return taken
 
     async def retry(self, life: Life) -> Taken:
@@ -132,12 +160,12 @@ def _refusal(admission: Admission) -> Problem:
     return Problem(refusal.status, refusal.code, refusal.detail, headers=headers)
 
 
-def single(request: JobRequest, caller: Caller, idempotency_key: str | None) -> Job:
+def single(request: Wanted, caller: Caller, idempotency_key: str | None) -> Job:
     """The new job that this request asks for."""
     return _new_job(request, caller, idempotency_key=idempotency_key, fingerprint=request.fingerprint())
 
 
-def _batch(requests: Sequence[JobRequest], caller: Caller, idempotency_key: str | None, fingerprint: bytes) -> tuple[Job, ...]:
+def _batch(requests: Sequence[Wanted], caller: Caller, idempotency_key: str | None, fingerprint: bytes) -> tuple[Job, ...]:
     """The first job bears the key and the fingerprint of the whole."""
     batch_id = uuid7()
     return tuple(
@@ -153,12 +181,12 @@ def _batch(requests: Sequence[JobRequest], caller: Caller, idempotency_key: str 
     )
 
 
-def _fingerprint_of_all(requests: Sequence[JobRequest]) -> bytes:
+def _fingerprint_of_all(requests: Sequence[Wanted]) -> bytes:
     return hashlib.sha256(b"batch" + b"".join(request.fingerprint() for request in requests)).digest()
 
 
 def _new_job(
-    request: JobRequest,
+    request: Wanted,
     caller: Caller,
     *,
     idempotency_key: str | None,
@@ -175,12 +203,12 @@ def _new_job(
         created_at=now,
         updated_at=now,
         due_at=now,
-        priority=PRIORITIES[request.priority],
+        priority=Priority[request.priority.upper()],
         metadata=request.metadata,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
         callback_url=request.callback_url,
-        callback_format=CallbackFormat.SIGNED if request.callback_url is not None else None,
+        callback_format=request.callback_format if request.callback_url is not None else None,
         request_hash=request_hash(generation),
         batch=batch,
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Header
 
-from app.problems import FieldProblem, invalid
+from app.problems import FieldProblem, Problem, invalid
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -25,3 +25,7 @@ def read_idempotency_key(header: str | None) -> str | None:
     if not _KEY.fullmatch(key):
         raise invalid([FieldProblem(field="Idempotency-Key", message="use 1 to 255 visible ASCII characters")])
     return key
+
+
+def key_reused() -> Problem:
+    return Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.")
