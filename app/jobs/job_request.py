@@ -96,4 +96,3 @@ class BatchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     jobs: list[JobRequest] = Field(min_length=1, max_length=100, description="1 to 100 jobs.")
-
