@@ -19,7 +19,7 @@ FROM python:3.12-slim-bookworm
 # The root file system may be read-only: nothing is written but the volume and standard error.
 ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 GATEWAY_LOG_FORMAT=json
 RUN useradd --uid 10001 --no-create-home --home-dir /var/lib/gateway --shell /usr/sbin/nologin gateway \
-    && install -d -o 10001 -g 10001 /var/lib/gateway
+    && install -d -o 10001 -g 10001 /var/lib/gateway /var/lib/gateway/images
 COPY --from=build /opt/gateway /opt/gateway
 WORKDIR /var/lib/gateway
 VOLUME /var/lib/gateway

@@ -66,6 +66,12 @@ def _secret_key_shape(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _image_store_shape(value: str) -> str:
+    if not re.fullmatch(r"off|memory://|file://\S+|s3://\S+", value):
+        raise ValueError("write file://./folder, s3://bucket/prefix or off")
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
@@ -122,6 +128,13 @@ class Settings(BaseSettings):
     )
     delivery_allow: str | None = Field(
         None, description="Hosts and networks (CIDR), comma-separated, that deliveries may reach although they are not public."
+    )
+    image_store_url: Annotated[str, AfterValidator(_image_store_shape)] = Field(
+        "file://./data/images",
+        description="Where pictures are kept: a folder, or `s3://bucket/prefix`; `off` keeps only the upstream's addresses.",
+    )
+    image_allow: str | None = Field(
+        None, description="Hosts and networks (CIDR), comma-separated, that pictures may come from although not public."
     )
     log_format: Literal["json", "console"] | None = Field(None, description="Default: `json`; `console` on a terminal.")
 

@@ -133,6 +133,13 @@ class Intake:
         return await self._store.take(orders)
 
 
+def headers_of(taken: Taken) -> dict[str, str]:
+    """What an answer says beside the jobs: how the request rate stands, or that nothing new was made."""
+    if not taken.created:
+        return {"Idempotent-Replayed": "true"}
+    return rate_limit_headers(taken.admission.quota if taken.admission else None)
+
+
 def rate_limit_headers(quota: Quota | None) -> dict[str, str]:
     """How the tenant stands with its request rate. Source: draft-ietf-httpapi-ratelimit-headers-11."""
     if quota is None:

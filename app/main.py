@@ -21,11 +21,15 @@ from app.access.keys import router as keys_router
 from app.access.tenants import router as tenants_router
 from app.callbacks.receive import Receiver
 from app.callbacks.router import router as callbacks_router
-from app.clock import Clock
+from app.clock import Clock, system_clock
 from app.config import Settings, unknown_names
 from app.dispatch.dispatch import Dispatcher
 from app.dispatch.router import router as dispatch_router
 from app.errors import SchemaError, SettingsError
+from app.images.archive import ImageArchive
+from app.images.links import PictureLinks
+from app.images.router import router as images_router
+from app.images.store import open_image_store
 from app.intake import Intake
 from app.jobs.batch import router as batch_router
 from app.jobs.export import router as export_router
@@ -39,6 +43,7 @@ from app.lifecycle.answers import Unproven
 from app.lifecycle.news import Answered
 from app.loops import Loop
 from app.outbound.allow import AllowList
+from app.outbound.client import OutboundClient
 from app.outbound.guard import Guard
 from app.reconcile.reconcile import Housekeeping, Reconciler
 from app.requests import RequestLog
@@ -51,6 +56,7 @@ from app.storage.due import DueStore
 from app.storage.forecast import ForecastStore
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
+from app.storage.images import PictureStore
 from app.storage.intake import IntakeStore
 from app.storage.keys import USE_EVERY, KeyStore
 from app.storage.lives import LifeStore
@@ -68,12 +74,14 @@ log = structlog.get_logger()
 
 #: Their order matters where one path could be taken for another: /jobs/export before /jobs/{job_id}.
 ROUTERS = (
-    batch_router, quote_router, export_router, listing_router, timeline_router, jobs_router, usage_router, callbacks_router,
-    dispatch_router, keys_router, tenants_router, health.router,
+    batch_router, quote_router, export_router, listing_router, timeline_router, jobs_router, images_router, usage_router,
+    callbacks_router, dispatch_router, keys_router, tenants_router, health.router,
 )  # fmt: skip
 
 POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
 HOUSEKEEPING_EVERY = 15.0  #: seconds
+ARCHIVE_EVERY = 5.0  #: seconds between looks for pictures that nobody rang for
+PICTURE_URL_MAX = 4096  #: characters; the upstream signs its addresses
 STOP_GRACE = 12.0  #: seconds that a stop waits for what is in flight, after the server's own; in sum below the usual 30 s
 
 
@@ -99,6 +107,8 @@ class Gateway:
     forecaster: Forecaster
     delivery_guard: Guard
     receiver: Receiver
+    archive: ImageArchive | None  #: None where no pictures are kept
+    picture_links: PictureLinks
     on_stop: list[Callable[[], None]] = field(default_factory=list)  #: called when the process is told to stop
     first_key: str | None = None  #: an admin key made just now, to be shown once
 
@@ -178,7 +188,9 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
         stack.push_async_callback(database.dispose)
         vault = _vault(settings)
         await _ready_schema(settings, database)
-        gateway = _assemble(settings, database, vault)
+        gateway = _assemble(settings, database, vault, seams.clock or system_clock)
+        if gateway.archive is not None:
+            stack.push_async_callback(gateway.archive.stop, STOP_GRACE)
         await _ready_secrets(gateway)
         await gateway.gate_store.change(lambda gate, _now: gates.with_key(gate, _fingerprint(settings, upstream_key)))
         if names := unknown_names():
@@ -225,12 +237,16 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
         Loop("reconcile", reconciler.sweep, floor=POLL_FLOOR, wake=settlement.wakes.reconcile),
         Loop("housekeeping", housekeeping.sweep, floor=HOUSEKEEPING_EVERY),
     ]
+    stops = [dispatcher.stop, reconciler.stop]
+    if gateway.archive is not None:
+        loops.append(Loop("archive", gateway.archive.sweep, floor=ARCHIVE_EVERY, wake=settlement.wakes.archive))
+        stops.append(gateway.archive.stop)
     gateway.on_stop.append(dispatcher.send_no_more)
     try:
         async with _looping(loops):
             yield
     finally:
-        await asyncio.gather(dispatcher.stop(STOP_GRACE), reconciler.stop(STOP_GRACE))
+        await asyncio.gather(*(stop(STOP_GRACE) for stop in stops))
 
 
 def _watching(gateway: Gateway) -> Loop:
@@ -262,7 +278,7 @@ async def _end_old_leases(gateway: Gateway) -> None:
             await gateway.settlement.record(job_id, Answered(number, gone))
 
 
-def _assemble(settings: Settings, database: Database, vault: Vault) -> Gateway:
+def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock) -> Gateway:
     lives, gate_store = LifeStore(database), GateStore(database)
     watchers = Watchers(lives)
     settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers)
@@ -286,8 +302,16 @@ def _assemble(settings: Settings, database: Database, vault: Vault) -> Gateway:
         forecaster=Forecaster(ForecastStore(database)),
         delivery_guard=Guard(_allowed("GATEWAY_DELIVERY_ALLOW", settings.delivery_allow)),
         receiver=Receiver(receipts, settlement),
+        archive=_archive(settings, database, settlement.wakes),
+        picture_links=PictureLinks(vault.derive("signed-links"), clock),
         on_stop=[watchers.stop],
     )
+
+
+def _archive(settings: Settings, database: Database, wakes: Wakes) -> ImageArchive | None:
+    guard = Guard(_allowed("GATEWAY_IMAGE_ALLOW", settings.image_allow), url_max=PICTURE_URL_MAX)
+    store = open_image_store(settings.image_store_url)
+    return ImageArchive(PictureStore(database), store, OutboundClient(guard), wakes.archive) if store is not None else None
 
 
 async def _ready_schema(settings: Settings, database: Database) -> None:

@@ -112,11 +112,12 @@ def field_problem(error: Mapping[str, Any]) -> FieldProblem:
     """One of pydantic's errors, without the value that was wrong and without what we do not know how to name."""
     place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
     return FieldProblem(
-        field=_printable(".".join(place))[:100], message=_printable(error["msg"]).removeprefix("Value error, ")[:300]
+        field=printable(".".join(place))[:100], message=printable(error["msg"]).removeprefix("Value error, ")[:300]
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A stranger's text without control characters and lone surrogates."""
     return text.encode("utf-8", "replace").decode().translate(dict.fromkeys(range(32)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from typing import TypeVar
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.problems import Problem, field_problem, internal_error, invalid
+from app.problems import FieldProblem, Problem, field_problem, internal_error, invalid, printable
 
 log = structlog.get_logger()
 Model = TypeVar("Model", bound=BaseModel)
@@ -95,17 +96,30 @@ async def read_model(request: Request, model: type[Model], *, limit: int, second
     """The JSON body, checked.
 
     Raises:
-        Problem: 415 where it is not said to be JSON; 413 and 408 as for `read_body`; 422 with every field that does not fit.
+        Problem: 415 where it is not said to be plain JSON; 413 and 408 as for `read_body`; 422 with every field that does not
+            fit, or is given twice.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise Problem(415, "unsupported_media_type", "Send the body as application/json.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Problem(415, "unsupported_media_type", "Send the body without a content coding.")
     body = await read_body(request, limit=limit, seconds=seconds)
     try:
-        return model.model_validate_json(body)
+        value = model.model_validate_json(body)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)
         raise invalid([field_problem(e) for e in found[:20]]) from None
+    json.loads(body, object_pairs_hook=_without_doubles)
+    return value
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> None:
+    """Of two members with one name a parser may take either, and another one the other: better neither."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise invalid([FieldProblem(field=printable(twice)[:100], message="give it once")])
 
 
 async def _discard(request: Request) -> None:

@@ -63,6 +63,8 @@ async def open_stage(folder: Path) -> AsyncIterator[Stage]:
             "BOOTSTRAP_ADMIN_KEY": api_key,
             "CALLBACK_GRACE": "6s",
             "POLL_MIN": "1s",
+            "IMAGE_STORE_URL": f"file://{folder / 'images'}",
+            "IMAGE_ALLOW": "127.0.0.1",
             "LOG_FORMAT": "json",
         }
         environment = {f"GATEWAY_{name}": value for name, value in settings.items()}

@@ -24,7 +24,7 @@ THUMBNAIL_SIDE = 320  #: the longest side of a thumbnail in pixels
 THUMBNAIL_TYPE = "image/webp"
 
 _MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}  #: of objects, by their media type
 _PNG_END = b"IEND\xaeB`\x82"
 _START_OF_SCAN = b"\xff\xda"
 
@@ -63,7 +63,7 @@ class Picture:
 
     @property
     def extension(self) -> str:
-        return _EXTENSIONS[self.media_type]
+        return EXTENSIONS[self.media_type]
 
 
 def inspect(

@@ -1,7 +1,7 @@
 """When a picture that could not be archived is tried again, and when no more. Pure.
 
-Three kinds of trouble: the picture store is down, which says nothing about the picture and ends no tries; the upstream cannot be
-reached, which is given a day; and an answer that will hardly change (it is not there, it is no picture), which is given minutes.
+Three kinds of trouble: the picture store is down, which says nothing about the picture and is no try; the upstream cannot be
+reached, which is given a day; an answer that will hardly change (it is not there, it is no picture), which is given minutes.
 """
 
 from __future__ import annotations

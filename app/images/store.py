@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 THUMBNAIL = "thumb.webp"  #: the extension of a picture's thumbnail
 
-_PIECE = 4 * 1024 * 1024  # bytes of one read
+_PIECE = 1024 * 1024  # bytes of one read
 _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", THUMBNAIL: "image/webp"}
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _BUCKET = re.compile(r"s3://[^/\s?#@]+(/[^\s?#]*)?")
@@ -85,7 +85,7 @@ class ImageStore:
         """Reads from `start` to before `stop`; a stop past the end means the end. The first piece is here on return.
 
         The rest is read piece by piece as it is asked for: a slow reader holds no connection to the store, and at most
-        4 MiB in memory. `start` must lie inside the object: its size is known to whoever asks for a part.
+        1 MiB in memory. `start` must lie inside the object: its size is known to whoever asks for a part.
 
         Raises:
             ImageMissingError: there is no such object.

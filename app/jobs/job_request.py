@@ -9,11 +9,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from app.lifecycle.job import CallbackFormat
-from app.lifecycle.request import PROMPT_MAX, RANDOM_SEED, GenerationRequest, OutputFormat, Size
+from app.lifecycle.request import PROMPT_MAX, RANDOM_SEED, SEED_MAX, GenerationRequest, OutputFormat, Size
 
 BODY_MAX = 256 * 1024  #: bytes; the largest valid body is well under this
 BATCH_BODY_MAX = 8 * 1024 * 1024  #: bytes; so is the largest valid batch
-SEED_MAX = 2**63 - 1  #: what a database's widest integer holds
 
 
 def _storable(value: str) -> str:

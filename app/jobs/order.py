@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from app.access.callers import Caller
 from app.idempotency import key_reused
-from app.intake import rate_limit_headers
+from app.intake import headers_of
 from app.jobs.job_request import BATCH_BODY_MAX, BODY_MAX, BatchRequest, JobRequest
 from app.outbound.errors import ForbiddenAddressError
 from app.outbound.guard import Guard
@@ -48,9 +48,7 @@ async def read_order(request: Request, model: type[JobRequest] | type[BatchReque
 
 def accepted(taken: Taken, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
     """Status and headers: 202 for what is new, 200 for what an earlier request had made."""
-    if not taken.created:
-        return 200, {**headers, "Idempotent-Replayed": "true"}
-    return 202, {**rate_limit_headers(taken.admission.quota if taken.admission else None), **headers}
+    return 202 if taken.created else 200, {**headers_of(taken), **headers}
 
 
 def jobs_of(body: JobRequest | BatchRequest) -> list[JobRequest]:

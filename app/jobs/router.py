@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import RedirectResponse
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import base_url, conditional_job_answer, job_answer, problems
@@ -63,18 +62,6 @@ async def show_job(request: Request, caller: CurrentCaller, job_id: str, prefer:
     """
     life, headers = await waited(request, await own_life(request, caller, job_id, Scope.JOBS_READ), prefer)
     return conditional_job_answer(request, await described(request, life), headers)
-
-
-@router.get(
-    "/{job_id}/images/{index}", status_code=307, response_class=RedirectResponse, summary="A job's picture",
-    responses=problems(404),
-)  # fmt: skip
-async def show_image(request: Request, caller: CurrentCaller, job_id: str, index: int) -> Response:
-    """Leads to the picture where the upstream keeps it."""
-    life = await own_life(request, caller, job_id, Scope.JOBS_READ)
-    if not 0 <= index < len(life.job.images):
-        raise not_found("picture")
-    return RedirectResponse(life.job.images[index], 307)
 
 
 @router.post(

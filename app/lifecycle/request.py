@@ -12,6 +12,7 @@ SIZES: tuple[Size, ...] = get_args(Size)
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
 PROMPT_MAX = 2000  #: characters (code points), from the upstream's document
 RANDOM_SEED = -1  #: the upstream picks a seed
+SEED_MAX = 2**63 - 1  #: what a database's widest integer holds
 PRICE = 5  #: credits for one generation, from the upstream's document
 
 

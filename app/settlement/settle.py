@@ -28,7 +28,7 @@ from app.storage.lives import LifeStore
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
-Kind = Literal["dispatch", "reconcile", "watch"]
+Kind = Literal["dispatch", "reconcile", "watch", "archive"]
 
 #: The gate remembers when a task was last found; more often than this it need not be told.
 _FOUND_EVERY = timedelta(seconds=10)
@@ -41,6 +41,7 @@ class Wakes:
     dispatch: Wake = field(default_factory=Wake)
     reconcile: Wake = field(default_factory=Wake)
     watch: Wake = field(default_factory=Wake)
+    archive: Wake = field(default_factory=Wake)
     tell_others: Callable[[str], None] = lambda _kind: None
 
     def ring(self, kind: Kind) -> None:
@@ -54,7 +55,7 @@ class Wakes:
             wake.ring()
 
     def _bells(self) -> dict[str, Wake]:
-        return {"dispatch": self.dispatch, "reconcile": self.reconcile, "watch": self.watch}
+        return {"dispatch": self.dispatch, "reconcile": self.reconcile, "watch": self.watch, "archive": self.archive}
 
 
 class Settlement:
@@ -105,6 +106,8 @@ class Settlement:
             if job.is_settled:
                 self._watchers.ring(job.job_id)
                 self.wakes.tell_others("watch")
+                if job.images and not change.before.job.is_settled:
+                    self.wakes.ring("archive")
             if _makes_room(change) or job.state is JobState.QUEUED:
                 self.wakes.ring("dispatch")
             if _wants_a_look(change):

@@ -12,7 +12,20 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, func, insert, literal_column, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +40,7 @@ from app.storage.database import Database
 from app.storage.delivery_lanes import Lane, due_lanes
 from app.storage.lives import load
 from app.storage.receivers import bring_back, lock_health, put_away, write_health
+from app.storage.types import Instant
 
 LEASE = timedelta(seconds=60)  #: how long one attempt may take, with what goes before and after the call
 MANUAL = 0  #: in the place of an attempt's number: somebody asked for it, and the schedule does not count it
@@ -37,7 +51,6 @@ WriteBody = Callable[[CallbackFormat, Life], bytes | None]
 
 _D = t.deliveries.c
 _PENDING = _D.state == literal_column("'pending'")
-_UNDELIVERED = _D.state != literal_column("'delivered'")
 
 
 class DeliveryUnderWayError(GatewayError):
@@ -104,7 +117,7 @@ class DeliveryStore:
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
             first = await _next_due(connection)
-            if room.is_full or first is None or first > now:
+            if first is None or first > now:
                 return DeliveryClaim((), now, first)
             lanes = {lane.receiver: lane for lane in await due_lanes(connection, now)}
             away = sum([await put_away(connection, lane.receiver, now) for lane in lanes.values() if lane.parked])
@@ -171,10 +184,12 @@ class DeliveryStore:
             await write_act(connection, Act(by, "deliveries.recover", tenant, {"since": since.isoformat()}), now)
         while True:
             async with self.database.writing() as connection:
-                found = (await connection.execute(_recoverable(tenant, after, now + self.lease))).all()
-                again = update(t.deliveries).where(_D.delivery_id.in_([row.delivery_id for row in found]), _UNDELIVERED)
-                values = {"state": DeliveryState.PENDING.value, "due_at": now, "finished_at": None, "attempts": 0}
-                recovered += (await connection.execute(again.values(values))).rowcount if found else 0
+                found = (await connection.execute(_next_since(tenant, after, now + self.lease))).all()
+                held = _D.delivery_id.in_([row.delivery_id for row in found]) & _recoverable(now + self.lease)
+                ids = [row.delivery_id for row in await connection.execute(_held(held))]  # in the order of all who hold some
+                again = {"state": DeliveryState.PENDING.value, "due_at": now, "finished_at": None, "attempts": 0}
+                await connection.execute(update(t.deliveries).where(_D.delivery_id.in_(ids)).values(again))
+                recovered += len(ids)
             if len(found) < RECOVER_BATCH:
                 return recovered
             after = found[-1].created_at, found[-1].delivery_id
@@ -229,7 +244,8 @@ class _Standing:
     def after(self, attempt: Attempt, now: datetime) -> _Standing:
         """A success counts whenever it comes; a failure moves only the schedule that it was made for."""
         told = replace(self, last_status=attempt.outcome.status, last_error=attempt.error)
-        ours = self.state is DeliveryState.PENDING and self.due_at == attempt.delivery.lease_until
+        lease = attempt.delivery.lease_until
+        ours = self.state is DeliveryState.PENDING and lease is not None and self.due_at == lease
         if attempt.outcome.succeeded:
             counted = self.attempts + (1 if ours and attempt.delivery.number != MANUAL else 0)
             since = self.finished_at if self.state is DeliveryState.DELIVERED else now
@@ -265,9 +281,7 @@ def _apply(
     )
 
 
-async def _write_attempts(
-    connection: AsyncConnection, attempts: Sequence[Attempt], standing: Mapping[UUID, _Standing]
-) -> None:
+async def _write_attempts(connection: AsyncConnection, attempts: Sequence[Attempt], standing: Mapping[UUID, _Standing]) -> None:
     if not attempts:
         return
     made = [
@@ -299,15 +313,11 @@ async def _first_due(connection: AsyncConnection, receiver: Receiver, limit: int
 
 async def _next_due(connection: AsyncConnection, *, after: datetime | None = None) -> datetime | None:
     query = select(func.min(_D.due_at)).where(_D.due_at.is_not(None))
-    found: datetime | None = (
-        await connection.execute(query if after is None else query.where(_D.due_at > after))
-    ).scalar_one()
+    found: datetime | None = (await connection.execute(query if after is None else query.where(_D.due_at > after))).scalar_one()
     return found
 
 
-async def _written_bodies(
-    connection: AsyncConnection, rows: Sequence[Row[Any]], write_body: WriteBody
-) -> dict[UUID, bytes]:
+async def _written_bodies(connection: AsyncConnection, rows: Sequence[Row[Any]], write_body: WriteBody) -> dict[UUID, bytes]:
     """Bodies for those that have none: written once, and kept before anything is sent."""
     bare = [row for row in rows if row.body is None]
     lives = await load(connection, {row.job_id for row in bare}) if bare else {}
@@ -316,7 +326,13 @@ async def _written_bodies(
 
 
 def _claimed(
-    row: Row[Any], bodies: Mapping[UUID, bytes], now: datetime, *, number: int, lease_until: datetime | None, failing: bool = False
+    row: Row[Any],
+    bodies: Mapping[UUID, bytes],
+    now: datetime,
+    *,
+    number: int,
+    lease_until: datetime | None,
+    failing: bool = False,
 ) -> ClaimedDelivery:
     return ClaimedDelivery(
         row.delivery_id, row.job_id, Receiver(row.tenant, row.origin), row.url, CallbackFormat(row.format),
@@ -324,8 +340,12 @@ def _claimed(
     )  # fmt: skip
 
 
-def _recoverable(tenant: str, after: tuple[datetime, UUID], soon: datetime) -> Any:
-    idle = or_(_D.state != literal_column("'pending'"), _D.due_at > soon)
-    query = select(_D.delivery_id, _D.created_at).where(_D.tenant == tenant, _UNDELIVERED, idle)
-    query = query.where(tuple_(_D.created_at, _D.delivery_id) > tuple_(*after)).order_by(_D.created_at, _D.delivery_id)
-    return query.limit(RECOVER_BATCH).with_for_update()
+def _next_since(tenant: str, after: tuple[datetime, UUID], soon: datetime) -> Any:
+    place = tuple_(literal(after[0], Instant), literal(after[1], Uuid))
+    query = select(_D.delivery_id, _D.created_at).where(_D.tenant == tenant, _recoverable(soon))
+    query = query.where(tuple_(_D.created_at, _D.delivery_id) > place).order_by(_D.created_at, _D.delivery_id)
+    return query.limit(RECOVER_BATCH)
+
+
+def _recoverable(soon: datetime) -> ColumnElement[bool]:
+    return and_(_D.state != literal_column("'delivered'"), or_(_D.state != literal_column("'pending'"), _D.due_at > soon))

@@ -1,7 +1,7 @@
 """The archive's rows: which pictures are still to be fetched, what became of each, and who still refers to an object.
 
 An object of the picture store is named by its hash, so several rows may refer to one. It may be deleted when the last of them
-lets go, and never while somebody is about to refer to it anew. Taking it away is three steps: `withdraw`, the deletion, `forget`;
+lets go, and never while somebody is about to refer to it anew. Taking it away is three steps: `withdraw`, deletion, `forget`;
 keeping it is three steps too: the put, `record_stored`, and a look whether the object is there. Why no picture is lost between
 them, on both databases:
 

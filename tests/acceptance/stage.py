@@ -64,6 +64,7 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
         "poll_min": "100ms",
         "poll_max": "1s",
         "callback_grace": "5s",
+        "image_store_url": "off",
         **changes,
     }
     return Settings(_env_file=None, **values)

@@ -26,6 +26,7 @@ NEEDS = {
     "GET /jobs/{job_id}": READ,
     "GET /jobs/{job_id}/events": READ,
     "GET /jobs/{job_id}/images/{index}": READ,
+    "POST /jobs/{job_id}/images/{index}/link": READ,
     "POST /jobs/{job_id}/cancel": WRITE,
     "POST /jobs/{job_id}/retry": WRITE,
     "GET /jobs/{job_id}/deliveries": READ,

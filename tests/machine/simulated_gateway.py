@@ -110,7 +110,7 @@ class SimulatedGateway:
 
     async def all_lives(self) -> dict[UUID, Life]:
         found = (await self.history.page(limit=1000)).lives
-        return {life.job.job_id: life for life in found.lives}
+        return {life.job.job_id: life for life in found}
 
 
 @contextmanager
