@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 
 from app.job_view import JobView, retry_after_seconds
-from app.problems import ProblemBody
+from app.problem_codes import CODES, codes_of, example_of
+from app.problems import MEDIA_TYPE as PROBLEM
+from app.problems import not_found
+from app.response_headers import headers_of_problem
 
-#: For `responses=` of a route: an error as RFC 9457 has it.
-PROBLEM: dict[str, Any] = {"model": ProblemBody, "content": {"application/problem+json": {}}}
+def problems(*which: int | str, thing: str = "job") -> dict[int | str, dict[str, Any]]:
+    """For `responses=` of a route: these errors.
+
+    Args:
+        which: a status, with all codes that go with it everywhere, or a code that only some routes answer with.
+        thing: what a 404 says there is not.
+    """
+    codes: dict[int, list[str]] = {}
+    for one in which:
+        status = CODES[one][0] if isinstance(one, str) else one
+        codes.setdefault(status, []).extend([one] if isinstance(one, str) else codes_of(one))
+    return {status: _problem(status, found, thing) for status, found in codes.items()}
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For `responses=` of a route: these errors."""
-    return dict.fromkeys(statuses, PROBLEM)
+def _problem(status: int, codes: list[str], thing: str) -> dict[str, Any]:
+    title = HTTPStatus(status).phrase
+    detail = not_found(thing).detail if status == 404 else None
+    examples = {code: {"summary": code, "value": example_of(code, title, detail)} for code in codes}
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": f"{title}: {', '.join(f'`{code}`' for code in codes)}." if codes else title,
+        "headers": headers_of_problem(status),
+        "content": {PROBLEM: {"schema": schema, **({"examples": examples} if examples else {})}},
+    }
 
 
 def json_answer(view: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

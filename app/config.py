@@ -136,6 +136,9 @@ class Settings(BaseSettings):
     image_allow: str | None = Field(
         None, description="Hosts and networks (CIDR), comma-separated, that pictures may come from although not public."
     )
+    retention_days: int = Field(
+        90, ge=0, le=36_500, description="Settled jobs older than this are pruned, with all that hangs on them; 0 keeps all."
+    )
     log_format: Literal["json", "console"] | None = Field(None, description="Default: `json`; `console` on a terminal.")
 
     @model_validator(mode="after")

@@ -127,6 +127,9 @@ class Intake:
             for life in taken.lives:
                 log.info("accepted", job_id=str(life.job.job_id), tenant=life.job.tenant)
             self._wakes.ring("dispatch")
+            if any(life.job.is_settled for life in taken.lives):
+                self._wakes.ring("archive")
+                self._wakes.ring("deliver")
         return taken
 
     async def _write(self, orders: Sequence[Order]) -> Sequence[Taken]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,8 +23,16 @@ from app.callbacks.receive import Receiver
 from app.callbacks.router import router as callbacks_router
 from app.clock import Clock, system_clock
 from app.config import Settings, unknown_names
+from app.deliveries.deliver import Deliverer, PayloadWriter
+from app.deliveries.operators import router as receivers_router
+from app.deliveries.payload import signed_body
+from app.deliveries.router import router as deliveries_router
+from app.deliveries.send import Sender
 from app.dispatch.dispatch import Dispatcher
 from app.dispatch.router import router as dispatch_router
+from app.drop_in.envelope import status_body
+from app.drop_in.picture_link import picture_link
+from app.drop_in.router import router as drop_in_router
 from app.errors import SchemaError, SettingsError
 from app.images.archive import ImageArchive
 from app.images.links import PictureLinks
@@ -40,6 +48,7 @@ from app.jobs.router import router as jobs_router
 from app.jobs.timeline import router as timeline_router
 from app.lifecycle import gate as gates
 from app.lifecycle.answers import Unproven
+from app.lifecycle.job import CallbackFormat
 from app.lifecycle.news import Answered
 from app.loops import Loop
 from app.outbound.allow import AllowList
@@ -52,6 +61,8 @@ from app.settlement.watchers import Watchers
 from app.storage import schema
 from app.storage.audit import AuditStore
 from app.storage.database import Database, database_url
+from app.storage.deliveries import DeliveryStore
+from app.storage.delivery_list import DeliveryList
 from app.storage.due import DueStore
 from app.storage.forecast import ForecastStore
 from app.storage.gate_row import GateStore
@@ -63,6 +74,7 @@ from app.storage.lives import LifeStore
 from app.storage.process_lock import only_process
 from app.storage.queue import QueueStore
 from app.storage.receipts import ReceiptStore
+from app.storage.receivers import ReceiverStore
 from app.storage.tenants import TenantStore
 from app.storage.usage import UsageStore
 from app.storage.wakeups import Wakeups
@@ -75,7 +87,8 @@ log = structlog.get_logger()
 #: Their order matters where one path could be taken for another: /jobs/export before /jobs/{job_id}.
 ROUTERS = (
     batch_router, quote_router, export_router, listing_router, timeline_router, jobs_router, images_router, usage_router,
-    callbacks_router, dispatch_router, keys_router, tenants_router, health.router,
+    deliveries_router, callbacks_router, dispatch_router, drop_in_router, keys_router, tenants_router, receivers_router,
+    health.router,
 )  # fmt: skip
 
 POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
@@ -106,6 +119,10 @@ class Gateway:
     usage: UsageStore
     forecaster: Forecaster
     delivery_guard: Guard
+    deliveries: DeliveryStore
+    delivery_list: DeliveryList
+    receivers: ReceiverStore
+    deliverer: Deliverer
     receiver: Receiver
     archive: ImageArchive | None  #: None where no pictures are kept
     picture_links: PictureLinks
@@ -217,6 +234,7 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
         await gateway.intake.drained()
         await gateway.receiver.drained()
         await gateway.settlement.drained()
+        await gateway.deliverer.drained()
 
 
 @asynccontextmanager
@@ -235,13 +253,14 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
     loops = [
         Loop("dispatch", dispatcher.sweep, floor=POLL_FLOOR, wake=settlement.wakes.dispatch),
         Loop("reconcile", reconciler.sweep, floor=POLL_FLOOR, wake=settlement.wakes.reconcile),
+        Loop("deliver", gateway.deliverer.sweep, floor=POLL_FLOOR, wake=settlement.wakes.deliver),
         Loop("housekeeping", housekeeping.sweep, floor=HOUSEKEEPING_EVERY),
     ]
-    stops = [dispatcher.stop, reconciler.stop]
+    stops = [dispatcher.stop, reconciler.stop, gateway.deliverer.stop]
     if gateway.archive is not None:
         loops.append(Loop("archive", gateway.archive.sweep, floor=ARCHIVE_EVERY, wake=settlement.wakes.archive))
         stops.append(gateway.archive.stop)
-    gateway.on_stop.append(dispatcher.send_no_more)
+    gateway.on_stop.extend([dispatcher.send_no_more, gateway.deliverer.send_no_more])
     try:
         async with _looping(loops):
             yield
@@ -283,6 +302,10 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
     watchers = Watchers(lives)
     settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers)
     receipts, intake_store = ReceiptStore(database), IntakeStore(database)
+    tenants, deliveries = TenantStore(database, vault), DeliveryStore(database)
+    delivery_guard = Guard(_allowed("GATEWAY_DELIVERY_ALLOW", settings.delivery_allow))
+    sender = Sender(OutboundClient(delivery_guard), tenants.live_secrets)
+    picture_links = PictureLinks(vault.derive("signed-links"), clock)
     return Gateway(
         settings=settings,
         database=database,
@@ -292,7 +315,7 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
         receipts=receipts,
         vault=vault,
         access=Access(KeyStore(database)),
-        tenants=TenantStore(database, vault),
+        tenants=tenants,
         audit=AuditStore(database),
         settlement=settlement,
         watchers=watchers,
@@ -300,10 +323,16 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
         intake_store=intake_store,
         usage=UsageStore(database),
         forecaster=Forecaster(ForecastStore(database)),
-        delivery_guard=Guard(_allowed("GATEWAY_DELIVERY_ALLOW", settings.delivery_allow)),
+        delivery_guard=delivery_guard,
+        deliveries=deliveries,
+        delivery_list=DeliveryList(database),
+        receivers=ReceiverStore(database),
+        deliverer=Deliverer(
+            deliveries, sender, _payload_writers(settings, picture_links, clock), wake=settlement.wakes.deliver
+        ),
         receiver=Receiver(receipts, settlement),
         archive=_archive(settings, database, settlement.wakes),
-        picture_links=PictureLinks(vault.derive("signed-links"), clock),
+        picture_links=picture_links,
         on_stop=[watchers.stop],
     )
 
@@ -312,6 +341,15 @@ def _archive(settings: Settings, database: Database, wakes: Wakes) -> ImageArchi
     guard = Guard(_allowed("GATEWAY_IMAGE_ALLOW", settings.image_allow), url_max=PICTURE_URL_MAX)
     store = open_image_store(settings.image_store_url)
     return ImageArchive(PictureStore(database), store, OutboundClient(guard), wakes.archive) if store is not None else None
+
+
+def _payload_writers(settings: Settings, links: PictureLinks, clock: Clock) -> Mapping[CallbackFormat, PayloadWriter]:
+    """Without a public address of ours, links in signed bodies are paths, and drop-in callbacks hold none to us."""
+    here = settings.public_base_url
+    return {
+        CallbackFormat.SIGNED: lambda life: signed_body(life, here or ""),
+        CallbackFormat.DROP_IN: lambda life: status_body(life, picture_link(links.signed_url, here, clock())),
+    }
 
 
 async def _ready_schema(settings: Settings, database: Database) -> None:

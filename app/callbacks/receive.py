@@ -49,6 +49,8 @@ class Receiver:
         results = await self._store.receive(receipts, self._settlement.decide, self._settlement.policy.hard_deadline)
         if any(outcome in (CallbackOutcome.POKED, CallbackOutcome.CANDIDATE) for outcome, _ in results):
             self._settlement.wakes.ring("reconcile")
+        for job_id in {job_id for _, job_id in results if job_id is not None}:
+            self._settlement.happened(job_id)
         return results
 
 

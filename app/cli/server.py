@@ -17,6 +17,7 @@ from app.errors import GatewayError, SettingsError
 
 #: Connections at once; uvicorn answers 503 beyond. It has no other defence against slow senders: see docs/operations.md.
 CONNECTIONS_MAX = 5000
+UNACKNOWLEDGED_MS = 60_000  #: how long sent bytes may stay unacknowledged
 DRAIN_SECONDS = 8  #: how long a stop waits for open requests; what was sent has this time too, and 12 s more
 
 
@@ -92,6 +93,8 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: what a dead client never acknowledges is dropped
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
     try:
         listener.bind((host, port))
     except OSError as error:

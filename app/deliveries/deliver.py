@@ -160,8 +160,9 @@ class Deliverer:
     def _written(self, format_: CallbackFormat, life: Life) -> bytes | None:
         try:
             return self._writers[format_](life)
-        except Exception as error:  # noqa: BLE001 - one body that cannot be written must not keep others from being claimed
-            log.error("a delivery's body cannot be written", job_id=str(life.job.job_id), exc_info=error)
+        except Exception as error:  # noqa: BLE001 - one that cannot be written must not keep others from being claimed
+            # Without its text: it may hold what the job says.
+            log.error("a delivery's body cannot be written", job_id=str(life.job.job_id), error=type(error).__name__)
             return None
 
 

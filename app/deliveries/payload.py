@@ -24,6 +24,5 @@ def signed_body(life: Life, base_url: str) -> bytes:
 
     `base_url` stands before the links, without a slash at the end; where it is empty, they are paths alone.
     """
-    assert life.job.finished_at is not None
-    body = DeliveryBody(type=f"job.{life.job.state.value}", timestamp=life.job.finished_at, data=job_view(life, base_url))  # type: ignore[arg-type]  # the words of the settled states
-    return body.model_dump_json().encode()
+    told = {"type": f"job.{life.job.state}", "timestamp": life.job.finished_at, "data": job_view(life, base_url)}
+    return DeliveryBody.model_validate(told).model_dump_json().encode()

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from app.access.callers import CurrentCaller, Scope
 from app.lifecycle import gate as gates
 from app.lifecycle.gate import Gate, Shut
+from app.storage.audit import Act
 
 router = APIRouter(prefix="/dispatch", tags=["operators"])
 
@@ -48,7 +49,8 @@ async def show_dispatch(request: Request, caller: CurrentCaller) -> DispatchView
 async def pause_dispatch(request: Request, caller: CurrentCaller) -> DispatchView:
     """Jobs are still accepted, and what was sent is still checked and settled. Repeating it changes nothing."""
     caller.require(Scope.ADMIN)
-    await request.state.gateway.gate_store.change(lambda gate, now: gates.pause(gate, caller.key_id, now))
+    act = Act(caller.key_id, "dispatch.pause")
+    await request.state.gateway.gate_store.change(lambda gate, now: gates.pause(gate, caller.key_id, now), act)
     return await show_dispatch(request, caller)
 
 
@@ -57,7 +59,8 @@ async def resume_dispatch(request: Request, caller: CurrentCaller) -> DispatchVi
     """Ends a pause, and opens what the gateway shut by itself; what is still wrong will shut it again."""
     caller.require(Scope.ADMIN)
     settlement = request.state.gateway.settlement
-    _, after = await request.state.gateway.gate_store.change(lambda gate, _now: gates.resume(gate))
+    act = Act(caller.key_id, "dispatch.resume")
+    _, after = await request.state.gateway.gate_store.change(lambda gate, _now: gates.resume(gate), act)
     settlement.saw_gate(after)
     settlement.wakes.ring("dispatch")
     settlement.wakes.ring("reconcile")

@@ -28,7 +28,7 @@ from app.storage.lives import LifeStore
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
-Kind = Literal["dispatch", "reconcile", "watch", "archive"]
+Kind = Literal["dispatch", "reconcile", "watch", "archive", "deliver"]
 
 #: The gate remembers when a task was last found; more often than this it need not be told.
 _FOUND_EVERY = timedelta(seconds=10)
@@ -42,6 +42,7 @@ class Wakes:
     reconcile: Wake = field(default_factory=Wake)
     watch: Wake = field(default_factory=Wake)
     archive: Wake = field(default_factory=Wake)
+    deliver: Wake = field(default_factory=Wake)
     tell_others: Callable[[str], None] = lambda _kind: None
 
     def ring(self, kind: Kind) -> None:
@@ -55,7 +56,10 @@ class Wakes:
             wake.ring()
 
     def _bells(self) -> dict[str, Wake]:
-        return {"dispatch": self.dispatch, "reconcile": self.reconcile, "watch": self.watch, "archive": self.archive}
+        return {
+            "dispatch": self.dispatch, "reconcile": self.reconcile, "watch": self.watch, "archive": self.archive,
+            "deliver": self.deliver,
+        }  # fmt: skip
 
 
 class Settlement:
@@ -108,10 +112,16 @@ class Settlement:
                 self.wakes.tell_others("watch")
                 if job.images and not change.before.job.is_settled:
                     self.wakes.ring("archive")
+                if job.callback_url is not None and not change.before.job.is_settled:
+                    self.wakes.ring("deliver")
             if _makes_room(change) or job.state is JobState.QUEUED:
                 self.wakes.ring("dispatch")
             if _wants_a_look(change):
                 self.wakes.ring("reconcile")
+
+    def happened(self, job_id: UUID) -> None:
+        """Tells those who watch the job that its timeline has grown."""
+        self._watchers.happened(job_id)
 
     # --- the gate ---
 

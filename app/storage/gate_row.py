@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.gate import Gate, Shut
 from app.storage import tables as t
+from app.storage.audit import Act, write_act
 from app.storage.database import Database
 from app.storage.types import Duration
 
@@ -29,13 +30,15 @@ class GateStore:
         async with self.database.reading() as connection:
             return await read_gate(connection)
 
-    async def change(self, how: Callable[[Gate, datetime], Gate]) -> tuple[Gate, Gate]:
-        """Changes the gate under its lock; returns it before and after."""
+    async def change(self, how: Callable[[Gate, datetime], Gate], act: Act | None = None) -> tuple[Gate, Gate]:
+        """Changes the gate under its lock; returns it before and after. An operator's act is on record with its change."""
         async with self.database.writing() as connection:
             gate = await lock_gate(connection)
             now = await self.database.now(connection)
             changed = how(gate, now)
             await write_gate(connection, gate, changed, now)
+            if act is not None and changed != gate:
+                await write_act(connection, act, now)
             return gate, changed
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from app.images.store import ImageStore, open_image_store
+from tests.databases import OpenDatabase
 from tests.images import s3
+from tests.images.gallery import Gallery
+from tests.images.picture_server import PictureServer, picture_server
+from tests.storage.factory import HandClock
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +63,15 @@ def image_store(store_url: str) -> ImageStore:
     store = open_image_store(store_url)
     assert store is not None
     return store
+
+
+@pytest.fixture
+def gallery(database_url: str, open_database: OpenDatabase) -> Gallery:
+    clock = HandClock()
+    return Gallery(open_database(database_url, clock=clock), clock)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[PictureServer]:
+    async with picture_server() as served:
+        yield served

@@ -1,0 +1,64 @@
+"""Every error code of the API, as the OpenAPI document shows it. What each means is in docs/errors.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: The status of each code, and the `detail` of an example.
+CODES: dict[str, tuple[int, str]] = {
+    "client_disconnected": (400, "The connection ended before the body did."),
+    "unauthorized": (401, "An API key is needed: Authorization: Bearer …"),
+    "credit_budget_exceeded": (402, "This month's credits of this tenant are spent or reserved."),
+    "scope_missing": (403, "This API key lacks the scope jobs:write."),
+    "not_found": (404, "There is no such job."),
+    "method_not_allowed": (405, "This address does not take that method."),
+    "request_timeout": (408, "The body did not arrive within 10 s."),
+    "already_settled": (409, "The job is succeeded; it can no longer be canceled."),
+    "not_settled": (409, "The job is running; it can be retried once it is settled."),
+    "already_succeeded": (409, "The job succeeded; ask for a new one instead."),
+    "may_be_billed_twice": (
+        409,
+        "Nobody knows whether the first try was billed. To pay for a second one all the same, retry with "
+        "?accept_double_billing=true.",
+    ),
+    "last_admin_key": (409, "This is the last admin key: make another one first."),
+    "delivery_under_way": (409, "The delivery is being attempted just now."),
+    "content_too_large": (413, "The body may have at most 262144 bytes."),
+    "unsupported_media_type": (415, "Send the body as application/json."),
+    "invalid_request": (422, "The request does not fit; see errors."),
+    "idempotency_key_reused": (422, "This Idempotency-Key was used for another request."),
+    "rate_limit_exceeded": (429, "This tenant may not accept jobs this fast."),
+    "open_jobs_exceeded": (429, "This tenant may not have more unsettled jobs at once."),
+    "too_many_redeliveries": (429, "Too many deliveries are being sent again just now."),
+    "internal_error": (500, "Something went wrong on our side; the request id names it."),
+    "storage_unavailable": (503, "The database is out of reach for the moment; try again."),
+    "picture_store_unavailable": (503, "The picture store is out of reach for the moment; try again."),
+    "delivery_not_ready": (503, "The delivery cannot be sent just now."),
+}
+
+#: Codes that answer only some routes, which name them; the others go with their status everywhere.
+_NAMED = frozenset(
+    {
+        "idempotency_key_reused", "too_many_redeliveries", "picture_store_unavailable", "delivery_not_ready",
+        *(code for code, (status, _) in CODES.items() if status == 409),
+    }
+)  # fmt: skip
+
+REQUEST_ID = "0192f0c1e2a37c5e8d1f3b5a7c9e1f20"  #: of every example
+
+_FIELDS = {"invalid_request": [{"field": "prompt", "message": "write at least 1 character that is not blank"}]}
+
+
+def codes_of(status: int) -> list[str]:
+    """The codes that go with a status wherever it is answered."""
+    return [code for code, (of, _) in CODES.items() if of == status and code not in _NAMED]
+
+
+def example_of(code: str, title: str, detail: str | None = None) -> dict[str, Any]:
+    """A problem with this code, as callers see it."""
+    status, usual = CODES[code]
+    errors = {"errors": _FIELDS[code]} if code in _FIELDS else {}
+    return {
+        "type": "about:blank", "title": title, "status": status, "detail": detail or usual, "code": code,
+        "request_id": REQUEST_ID, **errors,
+    }  # fmt: skip

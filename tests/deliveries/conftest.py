@@ -1,0 +1,33 @@
+"""A rig on either database; see `rig.py`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from app.storage.database import Database
+from tests.databases import OpenDatabase
+from tests.deliveries.rig import Rig
+from tests.outbound.conftest import serve
+from tests.storage.factory import HandClock
+
+__all__ = ["serve"]
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """Begins at the real time: those who verify look at their own clocks."""
+    return HandClock(datetime.now(UTC))
+
+
+@pytest.fixture
+def database(database_url: str, open_database: OpenDatabase, clock: HandClock) -> Database:
+    return open_database(database_url, clock=clock)
+
+
+@pytest.fixture
+async def rig(database: Database, clock: HandClock) -> Rig:
+    made = Rig(database, clock)
+    await made.tenant()
+    return made

@@ -1,0 +1,139 @@
+"""What is long over goes in small batches, with all that hangs on it; what can still change stays."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from app.lifecycle.job import CallbackFormat, Life
+from app.lifecycle.news import CancelAsked, WaitOver
+from app.lifecycle.states import JobState
+from app.storage import tables as t
+from app.storage.database import Database
+from app.storage.retention import RetentionStore
+from app.storage.usage import UsageStore
+from tests.storage.factory import Factory, HandClock, all_lives
+from tests.storage.watch import plan_of, statements_of
+
+MONTH = timedelta(days=30)
+CALLED = {"callback_url": "https://caller.example/", "callback_format": CallbackFormat.SIGNED}
+
+
+@pytest.fixture
+def retention(database: Database) -> RetentionStore:
+    return RetentionStore(database)
+
+
+async def ids(database: Database) -> set[Any]:
+    return {life.job.job_id for life in await all_lives(database)}
+
+
+async def rows_of(database: Database) -> dict[str, int]:
+    """How many rows each table has that hangs on jobs."""
+    tables = (t.jobs, t.submissions, t.events, t.callbacks, t.deliveries, t.delivery_attempts, t.images, t.job_metadata)
+    async with database.reading() as connection:
+        return {
+            table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one() for table in tables
+        }
+
+
+async def delivered(factory: Factory, life: Life) -> None:
+    async with factory.database.writing() as connection:
+        values = {"state": "delivered", "finished_at": life.job.finished_at, "due_at": None}
+        await connection.execute(update(t.deliveries).where(t.deliveries.c.job_id == life.job.job_id).values(values))
+
+
+async def test_settled_jobs_go_with_all_that_hangs_on_them(
+    factory: Factory, retention: RetentionStore, clock: HandClock
+) -> None:
+    for state in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED):
+        life = await factory.in_state(state, metadata={"a": "b"}, **CALLED)
+        await delivered(factory, life)
+    clock.advance(days=31)
+    young = await factory.in_state(JobState.SUCCEEDED)
+    pruned = await retention.prune(MONTH)
+    assert (pruned.jobs, pruned.reached) == (3, None)
+    assert await ids(factory.database) == {young.job.job_id}
+    left = await rows_of(factory.database)
+    assert (left["submissions"], left["deliveries"], left["job_metadata"], left["images"]) == (1, 0, 0, 1)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.SUBMITTING, JobState.UNCONFIRMED, JobState.RUNNING])
+async def test_what_is_not_settled_stays(
+    factory: Factory, retention: RetentionStore, clock: HandClock, state: JobState
+) -> None:
+    await factory.in_state(state)
+    clock.advance(days=400)
+    assert (await retention.prune(MONTH)).jobs == 0
+    assert len(await ids(factory.database)) == 1
+
+
+async def test_open_books_a_waiting_delivery_and_unbooked_usage_stay(
+    factory: Factory, retention: RetentionStore, clock: HandClock
+) -> None:
+    lost = await factory.in_state(JobState.UNCONFIRMED)
+    clock.advance(hours=1)
+    open_books = await factory.tell(lost.job.job_id, CancelAsked(), WaitOver(1))
+    assert open_books.job.is_settled
+    undelivered = await factory.in_state(JobState.SUCCEEDED, **CALLED)
+    unbooked = await factory.in_state(JobState.SUCCEEDED)
+    async with factory.database.writing() as connection:
+        values = {"booked_open": None, "booked_held": None, "booked_consumed": None}
+        await connection.execute(update(t.jobs).where(t.jobs.c.job_id == unbooked.job.job_id).values(values))
+    goes = await factory.in_state(JobState.SUCCEEDED)
+    clock.advance(days=31)
+    assert (await retention.prune(MONTH)).jobs == 1
+    stay = {life.job.job_id for life in (open_books, undelivered, unbooked)}
+    assert await ids(factory.database) == stay
+    assert goes.job.job_id not in stay
+
+
+async def test_batches_go_on_behind_each_other_past_what_stays(
+    factory: Factory, retention: RetentionStore, clock: HandClock
+) -> None:
+    stays = [await factory.in_state(JobState.SUCCEEDED, **CALLED) for _ in range(3)]
+    for _ in range(5):
+        await factory.in_state(JobState.SUCCEEDED)
+    clock.advance(days=31)
+    first = await retention.prune(MONTH, limit=2)
+    second = await retention.prune(MONTH, after=first.reached, limit=2)
+    third = await retention.prune(MONTH, after=second.reached, limit=2)
+    assert [batch.jobs for batch in (first, second, third)] == [2, 2, 1]
+    assert first.reached is not None
+    assert third.reached is None
+    assert await ids(factory.database) == {life.job.job_id for life in stays}
+
+
+async def test_usage_outlives_the_jobs(factory: Factory, retention: RetentionStore, clock: HandClock) -> None:
+    await factory.in_state(JobState.SUCCEEDED)
+    usage, day = UsageStore(factory.database), clock.now.date()
+    before = await usage.days(day, day, None)
+    clock.advance(days=31)
+    assert (await retention.prune(MONTH)).jobs == 1
+    await usage.sum_up()
+    assert await usage.days(day, day, None) == before != []
+
+
+async def test_the_pictures_of_what_went_are_named_once(factory: Factory, retention: RetentionStore, clock: HandClock) -> None:
+    for _ in range(2):
+        await factory.in_state(JobState.SUCCEEDED)
+    async with factory.database.writing() as connection:
+        await connection.execute(update(t.images).values(state="stored", sha256="ab" * 32, due_at=None))
+    clock.advance(days=31)
+    assert (await retention.prune(MONTH)).pictures == ("ab" * 32,)
+
+
+async def test_pruning_walks_the_settled_in_their_order(factory: Factory, retention: RetentionStore, clock: HandClock) -> None:
+    for _ in range(30):
+        await factory.in_state(JobState.SUCCEEDED)
+    clock.advance(days=31)
+    with statements_of(factory.database) as sent:
+        await retention.prune(MONTH, limit=1)
+    (statement,) = [s for s in sent if "ORDER BY jobs.finished_at" in s[0]]
+    async with factory.database.writing() as connection:
+        if not factory.database.is_sqlite:
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        assert "jobs_finished" in await plan_of(connection, *statement)
