@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
@@ -12,8 +11,18 @@ from pydantic import BaseModel
 from app.job_view import JobView, retry_after_seconds
 from app.problem_codes import CODES, codes_of, example_of
 from app.problems import MEDIA_TYPE as PROBLEM
-from app.problems import not_found
-from app.response_headers import headers_of_problem
+from app.problems import not_found, title_of
+from app.response_headers import HEADERS, headers_of_problem
+
+#: For `openapi_extra=` of a route whose answer has an `ETag`.
+IF_NONE_MATCH: dict[str, Any] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The `ETag` of an earlier answer: 304 while nothing has changed.",
+    "schema": {"type": "string"},
+    "example": HEADERS["ETag"]["example"],
+}
+
 
 def problems(*which: int | str, thing: str = "job") -> dict[int | str, dict[str, Any]]:
     """For `responses=` of a route: these errors.
@@ -30,7 +39,7 @@ def problems(*which: int | str, thing: str = "job") -> dict[int | str, dict[str,
 
 
 def _problem(status: int, codes: list[str], thing: str) -> dict[str, Any]:
-    title = HTTPStatus(status).phrase
+    title = title_of(status)
     detail = not_found(thing).detail if status == 404 else None
     examples = {code: {"summary": code, "value": example_of(code, title, detail)} for code in codes}
     schema = {"$ref": "#/components/schemas/Problem"}

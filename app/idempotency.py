@@ -13,7 +13,13 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(description="Makes the request safe to repeat: the same key and body yield the first job, for 0 credits."),
+    Header(
+        alias="Idempotency-Key",
+        description="Makes the request safe to repeat: the same key and body yield the first job, for 0 credits. 1 to 255 "
+        "visible ASCII characters, bare or quoted. Another body with the same key → 422.",
+        examples=["order-17"],
+        json_schema_extra={"minLength": 1, "maxLength": 257, "pattern": "^[!-~]*$"},
+    ),
 ]
 
 

@@ -103,6 +103,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(StorageUnavailableError, on_storage)
 
 
+def title_of(status: int) -> str:
+    """The phrase of a status as RFC 9110 has it, whatever this Python calls it."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
 def internal_error(request: Request) -> Response:
     """The answer to a defect of ours: says nothing of it but the request id, which leads to the log."""
     return _answer(request, Problem(500, "internal_error", "Something went wrong on our side; the request id names it."))
@@ -121,13 +126,14 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().translate(dict.fromkeys(range(32)))
 
 
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 _DETAILS = {404: "There is nothing here.", 405: "This address does not take that method."}
 
 
 def _answer(request: Request, problem: Problem) -> Response:
     body = ProblemBody(
         type="about:blank",
-        title=HTTPStatus(problem.status).phrase,
+        title=title_of(problem.status),
         status=problem.status,
         detail=problem.detail,
         code=problem.code,

@@ -16,6 +16,7 @@ from app.access.scope import Scope
 from app.answers import base_url, json_answer, problems
 from app.problems import FieldProblem, Problem, invalid, not_found
 from app.requests import read_model
+from app.response_headers import headers
 from app.storage.keys import ExpiredBeforeMadeError, LastAdminKeyError, StoredKey
 
 router = APIRouter(prefix="/keys", tags=["operators"], responses=problems(401, 403, 503))
@@ -84,7 +85,7 @@ class KeyFilters(BaseModel):
     tenant: TenantName | None = None
 
 
-@router.get("", response_model=KeyList, summary="List API keys", responses=problems(422))
+@router.get("", response_model=KeyList, summary="List API keys", responses={200: {"description": "The keys."}, **problems(422)})
 async def list_keys(request: Request, caller: CurrentCaller, filters: Annotated[KeyFilters, Query()]) -> Response:
     """Newest first, revoked and expired ones included."""
     caller.require(Scope.ADMIN)
@@ -97,7 +98,10 @@ async def list_keys(request: Request, caller: CurrentCaller, filters: Annotated[
     status_code=201,
     response_model=NewKeyView,
     summary="Make an API key",
-    responses=problems(408, 413, 415, 422),
+    responses={
+        201: {"description": "The key, shown this once.", "headers": headers("Location")},
+        **problems(408, 413, 415, 422),
+    },
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _KEY_REQUEST}}}},
 )
 async def create_key(request: Request, caller: CurrentCaller) -> Response:
@@ -119,7 +123,12 @@ async def create_key(request: Request, caller: CurrentCaller) -> Response:
     return json_answer(view, 201, {"Location": f"{base_url(request)}/keys/{stored.key_id}"})
 
 
-@router.get("/{key_id}", response_model=KeyView, summary="Show an API key", responses=problems(404))
+@router.get(
+    "/{key_id}",
+    response_model=KeyView,
+    summary="Show an API key",
+    responses={200: {"description": "The key, without its secret."}, **problems(404, thing="key")},
+)
 async def show_key(request: Request, caller: CurrentCaller, key_id: str) -> Response:
     """Whose it is, what it may do, and when it was last used."""
     caller.require(Scope.ADMIN)
@@ -130,7 +139,8 @@ async def show_key(request: Request, caller: CurrentCaller, key_id: str) -> Resp
 
 
 @router.delete(
-    "/{key_id}", status_code=204, response_class=Response, summary="Revoke an API key", responses=problems(404, 409)
+    "/{key_id}", status_code=204, response_class=Response, summary="Revoke an API key",
+    responses={204: {"description": "It opens nothing any more."}, **problems(404, "last_admin_key", thing="key")},
 )  # fmt: skip
 async def revoke_key(request: Request, caller: CurrentCaller, key_id: str) -> Response:
     """From now on it opens nothing, on any replica. Repeating it changes nothing. The last admin key stays: 409."""

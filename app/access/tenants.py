@@ -15,6 +15,7 @@ from app.answers import base_url, json_answer, problems
 from app.lifecycle.limits import Limits
 from app.problems import FieldProblem, invalid, not_found
 from app.requests import read_model
+from app.response_headers import headers
 from app.storage.tenants import DeliverySecrets, Tenant, TenantStore
 
 router = APIRouter(prefix="/tenants", tags=["operators"], responses=problems(401, 403, 503))
@@ -66,14 +67,19 @@ class DeliverySecretView(BaseModel):
     previous_valid_until: datetime | None = Field(description="Until then every delivery is signed with the one before, too.")
 
 
-@router.get("", response_model=TenantList, summary="List tenants")
+@router.get("", response_model=TenantList, summary="List tenants", responses={200: {"description": "All of them."}})
 async def list_tenants(request: Request, caller: CurrentCaller) -> Response:
     """By name."""
     caller.require(Scope.ADMIN)
     return json_answer(TenantList(tenants=[tenant_view(tenant) for tenant in await _tenants(request).all()]))
 
 
-@router.get("/{name}", response_model=TenantView, summary="Show a tenant", responses=problems(404))
+@router.get(
+    "/{name}",
+    response_model=TenantView,
+    summary="Show a tenant",
+    responses={200: {"description": "The tenant."}, **problems(404, thing="tenant")},
+)
 async def show_tenant(request: Request, caller: CurrentCaller, name: str) -> Response:
     """Admin keys see any tenant; others their own."""
     return json_answer(tenant_view(await _seen(request, caller, name)))
@@ -83,7 +89,11 @@ async def show_tenant(request: Request, caller: CurrentCaller, name: str) -> Res
     "/{name}",
     response_model=TenantView,
     summary="Set a tenant's limits",
-    responses={201: {"model": TenantView, "description": "The tenant is new."}, **problems(408, 413, 415, 422)},
+    responses={
+        200: {"description": "The tenant, as it is now."},
+        201: {"model": TenantView, "description": "The tenant is new.", "headers": headers("Location")},
+        **problems(408, 413, 415, 422),
+    },
     openapi_extra={
         "requestBody": {"required": True, "content": {"application/json": {"schema": LimitsRequest.model_json_schema()}}}
     },
@@ -102,7 +112,8 @@ async def set_limits(request: Request, caller: CurrentCaller, name: str) -> Resp
 
 
 @router.get(
-    "/{name}/delivery-secret", response_model=DeliverySecretView, summary="Show a delivery secret", responses=problems(404)
+    "/{name}/delivery-secret", response_model=DeliverySecretView, summary="Show a delivery secret",
+    responses={200: {"description": "The secret."}, **problems(404, thing="tenant")},
 )  # fmt: skip
 async def show_delivery_secret(request: Request, caller: CurrentCaller, name: str) -> Response:
     """The current one, which is made when it is first asked for. For admin keys, and the tenant's own that may write jobs."""
@@ -115,7 +126,7 @@ async def show_delivery_secret(request: Request, caller: CurrentCaller, name: st
     "/{name}/delivery-secret/rotate",
     response_model=DeliverySecretView,
     summary="Rotate a delivery secret",
-    responses=problems(404),
+    responses={200: {"description": "The new secret."}, **problems(404, thing="tenant")},
 )
 async def rotate_delivery_secret(request: Request, caller: CurrentCaller, name: str) -> Response:
     """Makes a new secret. For 24 hours deliveries are signed with the one before as well; one before that ends at once."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.problems import ProblemBody, not_found
+from app.answers import problems
+from app.problems import not_found
 from app.requests import read_body
 from app.storage.receipts import CallbackOutcome
 
@@ -18,7 +19,10 @@ router = APIRouter(tags=["upstream"])
     "/callbacks/{token}",
     status_code=204,
     summary="Receive a callback of the upstream",
-    responses={status: {"model": ProblemBody, "content": {"application/problem+json": {}}} for status in (404, 408, 413, 503)},
+    responses={204: {"description": "It is written down."}, **problems(404, 408, 413, 503, thing="callback")},
+    openapi_extra={
+        "requestBody": {"description": "Whatever the upstream sends.", "content": {"application/json": {"schema": {}}}}
+    },
 )
 async def receive_callback(request: Request, token: str) -> Response:
     """Any content type, any body: it is written down, and causes a check.

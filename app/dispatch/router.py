@@ -8,11 +8,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from app.access.callers import CurrentCaller, Scope
+from app.answers import problems
 from app.lifecycle import gate as gates
 from app.lifecycle.gate import Gate, Shut
 from app.storage.audit import Act
 
-router = APIRouter(prefix="/dispatch", tags=["operators"])
+router = APIRouter(prefix="/dispatch", tags=["operators"], responses=problems(401, 403, 503))
 
 
 class DoorView(BaseModel):
@@ -36,7 +37,7 @@ class DispatchView(BaseModel):
     max_in_flight: int = Field(description="Slots.")
 
 
-@router.get("", summary="Is the gate open?")
+@router.get("", summary="Show the gate", response_description="The gate.")
 async def show_dispatch(request: Request, caller: CurrentCaller) -> DispatchView:
     """Whether submits and checks may go, and if not, why and until when."""
     caller.require(Scope.ADMIN)
@@ -45,7 +46,7 @@ async def show_dispatch(request: Request, caller: CurrentCaller) -> DispatchView
     return dispatch_view(await gateway.gate_store.read(), await gateway.history.count_open(limit), limit)
 
 
-@router.post("/pause", summary="Stop sending jobs")
+@router.post("/pause", summary="Stop sending jobs", response_description="The gate, shut.")
 async def pause_dispatch(request: Request, caller: CurrentCaller) -> DispatchView:
     """Jobs are still accepted, and what was sent is still checked and settled. Repeating it changes nothing."""
     caller.require(Scope.ADMIN)
@@ -54,7 +55,7 @@ async def pause_dispatch(request: Request, caller: CurrentCaller) -> DispatchVie
     return await show_dispatch(request, caller)
 
 
-@router.post("/resume", summary="Send jobs again")
+@router.post("/resume", summary="Send jobs again", response_description="The gate, open.")
 async def resume_dispatch(request: Request, caller: CurrentCaller) -> DispatchView:
     """Ends a pause, and opens what the gateway shut by itself; what is still wrong will shut it again."""
     caller.require(Scope.ADMIN)

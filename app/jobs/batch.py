@@ -12,6 +12,7 @@ from app.job_view import JobView
 from app.jobs.describe import described
 from app.jobs.job_request import BatchRequest
 from app.jobs.order import accept, accepted, body_of
+from app.response_headers import headers
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
@@ -28,8 +29,13 @@ class BatchView(BaseModel):
     response_model=BatchView,
     summary="Accept many jobs at once",
     responses={
-        200: {"model": BatchView, "description": "The jobs that came with this Idempotency-Key."},
-        **problems(402, 408, 413, 415, 422, 429),
+        200: {
+            "model": BatchView,
+            "description": "The jobs that came with this Idempotency-Key, as they are now.",
+            "headers": headers("Idempotent-Replayed"),
+        },
+        202: {"description": "The jobs are on disk.", "headers": headers("RateLimit", "RateLimit-Policy")},
+        **problems(402, 408, 413, 415, 422, "idempotency_key_reused", 429),
     },
     openapi_extra=body_of(BatchRequest),
 )

@@ -14,6 +14,7 @@ from app.jobs.cursor import read_cursor, write_cursor
 from app.jobs.filters import JobQuery, seen_by
 from app.jobs.job_request import Text
 from app.jobs.query import parameters_of, read_query
+from app.response_headers import headers
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
@@ -37,7 +38,7 @@ class ListQuery(JobQuery):
     "",
     response_model=JobPage,
     summary="List jobs",
-    responses=problems(422),
+    responses={200: {"description": "A page.", "headers": headers("Link")}, **problems(422)},
     openapi_extra={"parameters": parameters_of(ListQuery)},
 )
 async def list_jobs(request: Request, caller: CurrentCaller) -> Response:

@@ -40,7 +40,7 @@ class QuoteView(BaseModel):
     "/quote",
     response_model=QuoteView,
     summary="What would this job cost?",
-    responses=problems(408, 413, 415, 422),
+    responses={200: {"description": "The price, and what stands in the way."}, **problems(408, 413, 415, 422)},
     openapi_extra=body_of(JobRequest),
 )
 async def quote_job(request: Request, caller: CurrentCaller) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import base_url, conditional_job_answer, job_answer, problems
+from app.answers import IF_NONE_MATCH, base_url, conditional_job_answer, job_answer, problems
 from app.idempotency import IdempotencyKey, read_idempotency_key
 from app.job_view import CanceledView, JobView, canceled_view
 from app.jobs.describe import described
@@ -19,6 +19,7 @@ from app.lifecycle.news import CancelAsked
 from app.lifecycle.transitions import Effect
 from app.own_job import own_life
 from app.problems import Problem, not_found
+from app.response_headers import headers
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
@@ -29,8 +30,16 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 5
     response_model=JobView,
     summary="Accept a job",
     responses={
-        200: {"model": JobView, "description": "The first job that came with this Idempotency-Key."},
-        **problems(402, 408, 413, 415, 422, 429),
+        200: {
+            "model": JobView,
+            "description": "The first job that came with this Idempotency-Key, as it is now.",
+            "headers": headers("Location", "Idempotent-Replayed", "Retry-After", "Preference-Applied"),
+        },
+        202: {
+            "description": "The job is on disk.",
+            "headers": headers("Location", "Retry-After", "Preference-Applied", "RateLimit", "RateLimit-Policy"),
+        },
+        **problems(402, 408, 413, 415, 422, "idempotency_key_reused", 429),
     },
     openapi_extra=body_of(JobRequest),
 )
@@ -40,7 +49,11 @@ async def accept_job(
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Response:
-    """The job is on disk when this answers. Poll `links.self`, or read `links.events`."""
+    """The job is on disk when this answers. Wait for it with `Prefer: wait=N` here or on `links.self`, read `links.events`, or
+    give a `callback_url`.
+
+    Give every job an `Idempotency-Key` of its own: a request whose answer was lost can then be sent again.
+    """
     caller.require(Scope.JOBS_WRITE)
     key = read_idempotency_key(idempotency_key)
     taken = await accept(request, caller, key, JobRequest)
@@ -53,7 +66,15 @@ async def accept_job(
     "/{job_id}",
     response_model=JobView,
     summary="Show a job",
-    responses={304: {"description": "The caller has this representation already."}, **problems(404)},
+    responses={
+        200: {"description": "The job.", "headers": headers("ETag", "Retry-After", "Preference-Applied")},
+        304: {
+            "description": "The caller has this representation already.",
+            "headers": headers("ETag", "Retry-After", "Preference-Applied"),
+        },
+        **problems(404),
+    },
+    openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
 async def show_job(request: Request, caller: CurrentCaller, job_id: str, prefer: Prefer = None) -> Response:
     """The job as it is now, from our own records: this never causes a request upstream.
@@ -68,7 +89,11 @@ async def show_job(request: Request, caller: CurrentCaller, job_id: str, prefer:
     "/{job_id}/cancel",
     response_model=CanceledView,
     summary="Cancel a job",
-    responses={202: {"model": CanceledView, "description": "Asked for; it may be billed."}, **problems(404, 409)},
+    responses={
+        200: {"description": "Canceled, for 0 credits."},
+        202: {"model": CanceledView, "description": "Asked for; it may be billed.", "headers": headers("Retry-After")},
+        **problems(404, "already_settled"),
+    },
 )
 async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Response:
     """200 when nothing was sent: it costs nothing. 202 when it may be running upstream, which has no cancel: nothing is sent
@@ -88,7 +113,18 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Re
     status_code=202,
     response_model=JobView,
     summary="Retry a job that did not succeed",
-    responses={200: {"model": JobView, "description": "The job that the first retry made."}, **problems(402, 404, 409, 429)},
+    responses={
+        200: {
+            "model": JobView,
+            "description": "The job that the first retry made, as it is now.",
+            "headers": headers("Location", "Idempotent-Replayed", "Retry-After"),
+        },
+        202: {
+            "description": "The new job is on disk.",
+            "headers": headers("Location", "Retry-After", "RateLimit", "RateLimit-Policy"),
+        },
+        **problems(402, 404, "not_settled", "already_succeeded", "may_be_billed_twice", 422, 429),
+    },
 )
 async def retry_job(
     request: Request,

@@ -17,6 +17,7 @@ from app.jobs.event_view import EventView, event_view
 from app.lifecycle.job import Life
 from app.own_job import own_life
 from app.problems import FieldProblem, invalid
+from app.response_headers import headers
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
@@ -67,6 +68,7 @@ class EventQuery(BaseModel):
     responses={
         200: {
             "description": "The events as JSON; or, with `Accept: text/event-stream`, the stream.",
+            "headers": headers("Link"),
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         },
         204: {"description": "Stream only: the job is settled, all of its events were received. Do not come again."},

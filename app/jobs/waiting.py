@@ -14,7 +14,14 @@ from app.lifecycle.job import Life
 WAIT_MAX = 60  #: seconds
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?:$|[,;\s])', re.IGNORECASE)
 
-Prefer = Annotated[str | None, Header(description="`wait=N`: answer when the job is settled, or after N seconds (at most 60).")]
+Prefer = Annotated[
+    str | None,
+    Header(
+        alias="Prefer",
+        description="`wait=N`: answer when the job is settled, or after N seconds (at most 60).",
+        examples=["wait=30"],
+    ),
+]
 
 
 async def waited(request: Request, life: Life, prefer: str | None) -> tuple[Life, dict[str, str]]:

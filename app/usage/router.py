@@ -59,7 +59,12 @@ class UsageQuery(BaseModel):
     tenant: str | None = Field(None, min_length=1, max_length=200, description="One tenant; for admin keys.")
 
 
-@router.get("/usage", response_model=UsageView, summary="Credits and jobs by day")
+@router.get(
+    "/usage",
+    response_model=UsageView,
+    summary="Show credits and jobs by day",
+    responses={200: {"description": "The days, and how the tenant stands now."}},
+)
 async def show_usage(request: Request, caller: CurrentCaller, query: Annotated[UsageQuery, Query()]) -> Response:
     """The caller's own tenant; with an admin key all tenants, or one."""
     caller.require(Scope.JOBS_READ)

@@ -235,8 +235,7 @@ async def test_a_failure_that_somebody_asked_for_leaves_what_was_put_away_to_the
     assert claimed is not None
     assert await rig.receivers.resume(ACME, by="key-1") == 1
     await rig.fail(claimed)
-    assert len(await rig.claim()) == 1, "it failed just now, so it gets one sender"
-    assert (await rig.delivery(first)).due_at is not None, "nobody else would ever look at it"
+    assert first.job.job_id in {c.job_id for c in await rig.claim()}, "nobody would ever look at it again"
 
 
 async def test_a_delivery_that_was_asked_for_is_in_nobody_elses_hands(rig: Rig) -> None:
@@ -356,8 +355,10 @@ def _history(job: Life, *, sqlite: bool) -> str:
     source = "s" if sqlite else "generate_series(1, 6000) AS n"
     new_id = "lower(hex(randomblob(16)))" if sqlite else "gen_random_uuid()"
     return f"""
-        INSERT INTO deliveries (delivery_id, job_id, tenant, origin, url, type, format, state, attempts, created_at, finished_at)
-        {series}SELECT {new_id}, d.job_id, d.tenant, d.origin, d.url, d.type, d.format, 'delivered', 1, d.created_at, d.created_at
+        INSERT INTO deliveries
+            (delivery_id, job_id, tenant, origin, url, type, format, state, attempts, created_at, finished_at)
+        {series}SELECT
+            {new_id}, d.job_id, d.tenant, d.origin, d.url, d.type, d.format, 'delivered', 1, d.created_at, d.created_at
         FROM deliveries d, {source} WHERE d.job_id = '{job.job.job_id.hex if sqlite else job.job.job_id}'"""
 
 
