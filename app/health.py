@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from app.errors import StorageUnavailableError
 from app.storage import schema
@@ -16,14 +17,38 @@ router = APIRouter(tags=["operators"])
 _DATABASE_SECONDS = 3.0
 
 
-@router.get("/healthz", summary="Is the process alive?")
-async def healthz() -> dict[str, str]:
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Check(BaseModel):
+    """One thing that the gateway needs."""
+
+    ok: bool
+    detail: str | None = Field(None, description="What is wrong; absent where nothing is known to be.")
+
+
+class Readiness(BaseModel):
+    """Whether it can do its work. A replica that is `degraded` accepts jobs; one that is `not ready` cannot."""
+
+    status: Literal["ready", "degraded", "not ready"]
+    checks: dict[str, Check] = Field(description="`database`, `migrations`, `gate` and `callbacks`.")
+
+
+@router.get("/healthz", summary="Show whether the process is alive", response_description="It is.")
+async def healthz() -> Alive:
     """Touches nothing: a probe that asked the database would restart every replica when the database is away."""
-    return {"status": "ok"}
+    return Alive()
 
 
 @router.get(
-    "/readyz", summary="Can it do its work?", responses={503: {"description": "The database or its schema is not ready."}}
+    "/readyz",
+    summary="Show whether it can do its work",
+    response_model=Readiness,
+    responses={
+        200: {"description": "Jobs can be accepted."},
+        503: {"model": Readiness, "description": "The database or its schema is not ready."},
+    },
 )
 async def readyz(request: Request) -> JSONResponse:
     """200 when jobs can be accepted. A shut gate or a missing public address only degrades: jobs are accepted and wait."""

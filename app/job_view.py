@@ -15,34 +15,44 @@ from app.lifecycle.states import CompletedVia, ErrorCode, JobState
 
 
 class ImageView(BaseModel):
+    """A picture. What is known of its bytes is known once it is stored."""
+
     url: str = Field(description="Where the gateway serves it.")
     source_url: str = Field(description="Where the upstream serves it, for as long as it does.")
     stored: bool = Field(description="Whether the gateway keeps a copy.")
     media_type: str | None = None
-    width: int | None = None
-    height: int | None = None
+    width: int | None = Field(None, description="In pixels.")
+    height: int | None = Field(None, description="In pixels.")
     bytes: int | None = None
-    sha256: str | None = None
+    sha256: str | None = Field(None, description="Of the bytes, in hex.")
 
 
 class ErrorView(BaseModel):
+    """Why a job failed, or why a canceled job's task did."""
+
     code: ErrorCode
     message: str
     retryable: bool = Field(description="Whether the same request may succeed if it is sent again.")
 
 
 class CreditsView(BaseModel):
+    """What the job costs, over all of its submissions."""
+
     reserved: int = Field(description="Set aside for work that is going as it should.")
     consumed: int = Field(description="Told by the upstream.")
     unresolved: int = Field(description="May have been spent; nobody knows yet.")
 
 
 class UpstreamView(BaseModel):
+    """The job's task, as the last check saw it."""
+
     task_id: str | None = None
-    status: str | None = None
+    status: str | None = Field(None, description="The upstream's own word.")
 
 
 class LinksView(BaseModel):
+    """Where to go on from here."""
+
     self: str
     events: str
     cancel: str | None = Field(description="Present while the job can still be canceled.")
@@ -60,8 +70,8 @@ class JobView(BaseModel):
     """A job. `state` and `upstream` say only what our own submit answer or a check has shown."""
 
     id: UUID
-    state: JobState
-    tenant: str
+    state: JobState = Field(description="The last three never change again: `succeeded`, `failed`, `canceled`.")
+    tenant: str = Field(description="Whose it is.")
     prompt: str
     size: Size
     seed: int
@@ -70,18 +80,18 @@ class JobView(BaseModel):
     metadata: dict[str, str]
     priority: Literal["high", "normal", "low"]
     idempotency_key: str | None
-    images: list[ImageView]
+    images: list[ImageView] = Field(description="Empty until there are some; also of a canceled job whose task went on.")
     error: ErrorView | None
     credits: CreditsView
     upstream: UpstreamView
     attempts: int = Field(description="Sends.")
     submissions: int = Field(description="Sends not proven unaccepted.")
-    completed_via: CompletedVia | None
+    completed_via: CompletedVia | None = Field(description="What settled it; null until then.")
     cancel_requested: bool
-    retry_of: UUID | None
+    retry_of: UUID | None = Field(description="The job that this one repeats.")
     created_at: datetime
-    submitted_at: datetime | None
-    finished_at: datetime | None
+    submitted_at: datetime | None = Field(description="Of the last send.")
+    finished_at: datetime | None = Field(description="When it was settled.")
     updated_at: datetime
     poll_after_ms: int | None = Field(description="When asking again is worth it; null once settled.")
     place: int | None = Field(None, description="While queued, its place in the tenant's queue, 1 being next; not in lists.")
@@ -92,7 +102,9 @@ class JobView(BaseModel):
 class CanceledView(JobView):
     """A job after a cancel request."""
 
-    upstream_will_bill: Literal["no", "yes", "unknown"]
+    upstream_will_bill: Literal["no", "yes", "unknown"] = Field(
+        description="`no` where nothing was sent; `unknown` where a submit has no answer yet."
+    )
 
 
 def job_view(life: Life, base_url: str) -> JobView:

@@ -18,8 +18,7 @@ CODES: dict[str, tuple[int, str]] = {
     "already_succeeded": (409, "The job succeeded; ask for a new one instead."),
     "may_be_billed_twice": (
         409,
-        "Nobody knows whether the first try was billed. To pay for a second one all the same, retry with "
-        "?accept_double_billing=true.",
+        "Nobody knows whether the first try was billed. Retry with ?accept_double_billing=true to pay for a second one.",
     ),
     "last_admin_key": (409, "This is the last admin key: make another one first."),
     "delivery_under_way": (409, "The delivery is being attempted just now."),

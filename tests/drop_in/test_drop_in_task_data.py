@@ -56,7 +56,8 @@ def test_every_life_has_the_documents_word(situation: str) -> None:
 )
 def test_a_running_job_has_the_word_that_a_check_heard_where_it_is_one_of_an_open_task(heard: str, told: str) -> None:
     life = after(running(), checked(StillGoing(heard)), at=SENT_AT + minutes(1))
-    assert life.task is not None and life.task.upstream_status == heard
+    assert life.task is not None
+    assert life.task.upstream_status == heard
     assert task_data(life, nowhere).status == told
 
 
