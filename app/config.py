@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         90, ge=0, le=36_500, description="Settled jobs older than this are pruned, with all that hangs on them; 0 keeps all."
     )
+    metrics_open: bool = Field(
+        False, description="Whether `/metrics` answers without a key. It names tenants; keep it off the public address."
+    )
     log_format: Literal["json", "console"] | None = Field(None, description="Default: `json`; `console` on a terminal.")
 
     @model_validator(mode="after")

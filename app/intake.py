@@ -19,8 +19,10 @@ from app.lifecycle.job import BatchPlace, CallbackFormat, Job, Life
 from app.lifecycle.limits import Admission, Excess, Quota
 from app.lifecycle.request import RANDOM_SEED, GenerationRequest
 from app.lifecycle.states import JobState, Priority
+from app.metrics import Metrics
 from app.problems import Problem
 from app.settlement.settle import Wakes
+from app.settlement.tally import tally_end
 from app.storage.grouped import GroupedWriter
 from app.storage.intake import IntakeStore, Order, Taken
 
@@ -76,8 +78,8 @@ REFUSALS = {
 class Intake:
     """Accepts jobs; requests that arrive together share one commit."""
 
-    def __init__(self, store: IntakeStore, wakes: Wakes) -> None:
-        self._store, self._wakes = store, wakes
+    def __init__(self, store: IntakeStore, wakes: Wakes, metrics: Metrics | None = None) -> None:
+        self._store, self._wakes, self._metrics = store, wakes, metrics or Metrics()
         flushers = 1 if store.database.is_sqlite else 2
         self._writer: GroupedWriter[Order, Taken] = GroupedWriter(self._write, flushers=flushers)
 
@@ -126,6 +128,9 @@ class Intake:
         if taken.created:
             for life in taken.lives:
                 log.info("accepted", job_id=str(life.job.job_id), tenant=life.job.tenant)
+                self._metrics.job_accepted(life.job.tenant)
+                if life.job.is_settled:
+                    tally_end(self._metrics, life.job)
             self._wakes.ring("dispatch")
             if any(life.job.is_settled for life in taken.lives):
                 self._wakes.ring("archive")

@@ -51,6 +51,7 @@ from app.lifecycle.answers import Unproven
 from app.lifecycle.job import CallbackFormat
 from app.lifecycle.news import Answered
 from app.loops import Loop
+from app.metrics import Metrics
 from app.outbound.allow import AllowList
 from app.outbound.client import OutboundClient
 from app.outbound.guard import Guard
@@ -58,6 +59,10 @@ from app.reconcile.reconcile import Housekeeping, Reconciler
 from app.requests import RequestLog
 from app.settlement.settle import Settlement, Wakes
 from app.settlement.watchers import Watchers
+from app.stats.figures import Figures
+from app.stats.router import router as stats_router
+from app.stats.scrape import Scrapers
+from app.stats.scrape import router as metrics_router
 from app.storage import schema
 from app.storage.audit import AuditStore
 from app.storage.database import Database, database_url
@@ -88,7 +93,7 @@ log = structlog.get_logger()
 ROUTERS = (
     batch_router, quote_router, export_router, listing_router, timeline_router, jobs_router, images_router, usage_router,
     deliveries_router, callbacks_router, dispatch_router, drop_in_router, keys_router, tenants_router, receivers_router,
-    health.router,
+    stats_router, metrics_router, health.router,
 )  # fmt: skip
 
 POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
@@ -126,6 +131,9 @@ class Gateway:
     receiver: Receiver
     archive: ImageArchive | None  #: None where no pictures are kept
     picture_links: PictureLinks
+    metrics: Metrics
+    figures: Figures
+    scrapers: Scrapers
     on_stop: list[Callable[[], None]] = field(default_factory=list)  #: called when the process is told to stop
     first_key: str | None = None  #: an admin key made just now, to be shown once
 
@@ -167,12 +175,28 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
         summary="Accepts image jobs, forwards them to a paid asynchronous API, and always knows what became of them.",
         lifespan=lifespan,
         strict_content_type=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(RequestLog)
     openapi.install(app)
+    return app
+
+
+def monitor_app(gateway: Gateway) -> FastAPI:
+    """What a process without the API serves all the same, of a gateway that is open: `/healthz`, `/readyz` and `/metrics`."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[AppState]:
+        yield {"gateway": gateway}
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    problems.install(app)
+    for router in (health.router, metrics_router):
+        app.include_router(router)
+    app.add_middleware(RequestLog)
     return app
 
 
@@ -218,7 +242,11 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
             log.warning("GATEWAY_PUBLIC_BASE_URL is not set: the upstream cannot call back, results are polled for")
         if with_duties:
             client = UpstreamClient(
-                settings.upstream_base_url, upstream_key, timeouts=seams.timeouts, transport=seams.upstream_transport
+                settings.upstream_base_url,
+                upstream_key,
+                timeouts=seams.timeouts,
+                transport=seams.upstream_transport,
+                metrics=gateway.metrics,
             )
             stack.push_async_callback(client.aclose)
             await _end_old_leases(gateway)
@@ -299,8 +327,8 @@ async def _end_old_leases(gateway: Gateway) -> None:
 
 def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock) -> Gateway:
     lives, gate_store = LifeStore(database), GateStore(database)
-    watchers = Watchers(lives)
-    settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers)
+    watchers, metrics, access = Watchers(lives), Metrics(), Access(KeyStore(database))
+    settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers, metrics)
     receipts, intake_store = ReceiptStore(database), IntakeStore(database)
     tenants, deliveries = TenantStore(database, vault), DeliveryStore(database)
     delivery_guard = Guard(_allowed("GATEWAY_DELIVERY_ALLOW", settings.delivery_allow))
@@ -314,12 +342,12 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
         gate_store=gate_store,
         receipts=receipts,
         vault=vault,
-        access=Access(KeyStore(database)),
+        access=access,
         tenants=tenants,
         audit=AuditStore(database),
         settlement=settlement,
         watchers=watchers,
-        intake=Intake(intake_store, settlement.wakes),
+        intake=Intake(intake_store, settlement.wakes, metrics),
         intake_store=intake_store,
         usage=UsageStore(database),
         forecaster=Forecaster(ForecastStore(database)),
@@ -330,9 +358,12 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
         deliverer=Deliverer(
             deliveries, sender, _payload_writers(settings, picture_links, clock), wake=settlement.wakes.deliver
         ),
-        receiver=Receiver(receipts, settlement),
+        receiver=Receiver(receipts, settlement, metrics),
         archive=_archive(settings, database, settlement.wakes),
         picture_links=picture_links,
+        metrics=metrics,
+        figures=Figures(database, settings.policy()),
+        scrapers=Scrapers(access),
         on_stop=[watchers.stop],
     )
 

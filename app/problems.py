@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.errors import StorageUnavailableError
 
@@ -85,7 +86,8 @@ def install(app: FastAPI) -> None:
         phrase = HTTPStatus(error.status_code).phrase
         code = phrase.lower().replace(" ", "_").replace("-", "_")
         detail = _DETAILS.get(error.status_code, phrase)
-        return _answer(request, Problem(error.status_code, code, detail, headers=error.headers))
+        headers = {**(error.headers or {}), **({"Allow": _allowed(request)} if error.status_code == 405 else {})}
+        return _answer(request, Problem(error.status_code, code, detail, headers=headers))
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -126,6 +128,14 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().translate(dict.fromkeys(range(32)))
 
 
+def _allowed(request: Request) -> str:
+    """The methods that this address takes. The framework knows those of one route, and an address may have several."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    routes = request.app.router.routes
+    return ", ".join(m for m, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes))
+
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 _DETAILS = {404: "There is nothing here.", 405: "This address does not take that method."}
 

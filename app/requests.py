@@ -24,7 +24,7 @@ BODY_SECONDS = 10.0  #: how long a caller's body may take
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _DISCARD_MAX = 16 * 1024 * 1024  #: bytes
 _DISCARD_SECONDS = 2.0
-_UNLOGGED = {"/healthz", "/readyz"}
+_UNLOGGED = {"/healthz", "/readyz", "/metrics"}
 
 
 class RequestLog:

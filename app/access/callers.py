@@ -15,7 +15,7 @@ from app.problems import scope_missing, unauthorized
 from app.storage.grouped import GroupedWriter
 from app.storage.keys import KeyStore, StoredKey
 
-__all__ = ["Access", "Caller", "CurrentCaller", "Scope", "current_caller"]
+__all__ = ["Access", "Caller", "CurrentCaller", "Scope", "bearer", "current_caller"]
 
 LOOKUPS_AT_ONCE = 2  #: statements; each looks up all keys that came in meanwhile
 
@@ -70,11 +70,11 @@ class Access:
         await self._lookups.drained()
 
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`Authorization: Bearer <gateway key>`")
+bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`Authorization: Bearer <gateway key>`")
 
 
 async def current_caller(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
     """FastAPI dependency: the caller, or Problem 401."""
     access: Access = request.state.gateway.access

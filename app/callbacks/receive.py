@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from app.lifecycle.ownership import hash_token
+from app.metrics import Metrics
 from app.settlement.settle import Settlement
 from app.storage.grouped import GroupedWriter
 from app.storage.receipts import CallbackOutcome, Receipt, ReceiptStore
@@ -23,8 +24,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 class Receiver:
     """Takes in callbacks; those that arrive together share one commit."""
 
-    def __init__(self, store: ReceiptStore, settlement: Settlement) -> None:
-        self._store, self._settlement = store, settlement
+    def __init__(self, store: ReceiptStore, settlement: Settlement, metrics: Metrics | None = None) -> None:
+        self._store, self._settlement, self._metrics = store, settlement, metrics or Metrics()
         self._writer: GroupedWriter[Receipt, tuple[CallbackOutcome, UUID | None]] = GroupedWriter(self._write)
 
     async def receive(self, token: str, content_type: str | None, body: bytes) -> CallbackOutcome:
@@ -33,6 +34,14 @@ class Receiver:
         Raises:
             StorageUnavailableError: it was not written down; the sender should come again.
         """
+        outcome = await self._written(token, content_type, body)
+        self._metrics.callback_received(outcome.value)
+        return outcome
+
+    async def drained(self) -> None:
+        await self._writer.drained()
+
+    async def _written(self, token: str, content_type: str | None, body: bytes) -> CallbackOutcome:
         if not _TOKEN.fullmatch(token):
             return CallbackOutcome.UNKNOWN
         receipt = Receipt(
@@ -41,9 +50,6 @@ class Receiver:
         outcome, job_id = await self._writer.put(receipt)
         log.info("callback", outcome=outcome.value, job_id=str(job_id) if job_id else None, bytes=len(body))
         return outcome
-
-    async def drained(self) -> None:
-        await self._writer.drained()
 
     async def _write(self, receipts: Sequence[Receipt]) -> Sequence[tuple[CallbackOutcome, UUID | None]]:
         results = await self._store.receive(receipts, self._settlement.decide, self._settlement.policy.hard_deadline)

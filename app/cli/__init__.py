@@ -10,6 +10,7 @@ from app.cli import database as _database
 from app.cli import dispatch as _dispatch
 from app.cli import jobs as _jobs
 from app.cli import keys as _keys
+from app.cli import receivers as _receivers
 from app.cli import tenants as _tenants
 from app.cli.demo import demo
 from app.cli.emulator import emulator
@@ -31,6 +32,7 @@ cli.add_typer(_jobs.cli, name="jobs")
 cli.add_typer(_dispatch.cli, name="dispatch")
 cli.add_typer(_database.cli, name="db")
 cli.add_typer(_keys.cli, name="keys")
+cli.add_typer(_receivers.cli, name="receivers")
 cli.add_typer(_tenants.cli, name="tenants")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import uvicorn
@@ -17,6 +18,7 @@ from app.errors import GatewayError, SettingsError
 
 #: Connections at once; uvicorn answers 503 beyond. It has no other defence against slow senders: see docs/operations.md.
 CONNECTIONS_MAX = 5000
+CONNECTIONS_BESIDE = 50  #: the same, of a server beside other work
 UNACKNOWLEDGED_MS = 60_000  #: how long sent bytes may stay unacknowledged
 DRAIN_SECONDS = 8  #: how long a stop waits for open requests; what was sent has this time too, and 12 s more
 
@@ -51,6 +53,30 @@ def run_server(app: FastAPI, *, host: str, port: int, ready: Callable[[str], Non
         raise keeper.error
 
 
+@contextlib.asynccontextmanager
+async def serving_beside(app: FastAPI, *, host: str, port: int) -> AsyncIterator[str]:
+    """Serves a few small requests while the block runs, in a process that is there for something else; yields the address.
+
+    Raises:
+        SettingsError: the port cannot be had.
+    """
+    listener = _listen(host, port)
+    config = uvicorn.Config(
+        app, access_log=False, log_config=None, limit_concurrency=CONNECTIONS_BESIDE, timeout_graceful_shutdown=1,
+        server_header=False, date_header=False, lifespan="on",
+    )  # fmt: skip
+    ready = asyncio.Event()
+    server = _ServerBeside(config, ready.set, lambda: None)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await ready.wait()
+        yield _address(listener)
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
         super().__init__(config)
@@ -66,6 +92,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()  # those who wait for a job get it as it is; the drain must not wait for them
         await super().shutdown(sockets=sockets)
+
+
+class _ServerBeside(_Server):
+    """Leaves signals to the process that it runs in."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
 
 class _StartErrorKeeper:

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
 
-def worker() -> None:
+import typer
+
+if TYPE_CHECKING:
+    from app.config import Settings
+
+
+def worker(
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Port for /metrics, /healthz and /readyz of this process; 0 takes a free one.", min=0, max=65535),
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address for that port.")] = "127.0.0.1",
+) -> None:
     """Send, check and settle jobs, without serving the API. Needs PostgreSQL; any number may run.
 
     Stops cleanly on SIGTERM: what is in flight is finished, what is unsent is given back.
@@ -18,21 +31,25 @@ def worker() -> None:
     log.configure(settings.log_format)
     if database_url(settings.database_url).get_backend_name() == "sqlite":
         raise SettingsError("GATEWAY_DATABASE_URL: a worker needs PostgreSQL; SQLite is for one process, gateway serve")
-    uvloop.run(_work(settings))
+    uvloop.run(_work(settings, metrics_host, metrics_port))
 
 
-async def _work(settings: object) -> None:
+async def _work(settings: Settings, metrics_host: str, metrics_port: int | None) -> None:
     import asyncio
     import signal
     import sys
+    from contextlib import AsyncExitStack
 
-    from app.config import Settings
-    from app.main import open_gateway
+    from app.cli.server import serving_beside
+    from app.main import monitor_app, open_gateway
 
-    assert isinstance(settings, Settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_gateway(settings, with_duties=True):
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(open_gateway(settings, with_duties=True))
+        if metrics_port is not None:
+            monitor = serving_beside(monitor_app(gateway), host=metrics_host, port=metrics_port)
+            print(f"gateway: metrics at {await stack.enter_async_context(monitor)}/metrics", file=sys.stderr, flush=True)
         print("gateway: working", file=sys.stderr, flush=True)
         await stop.wait()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.access.callers import Caller
 from app.jobs.job_request import MetadataKey, MetadataValue, Text
@@ -74,7 +74,8 @@ def _instant(value: object) -> object:
         raise ValueError(_INSTANT_WANTED) from None
 
 
-InstantText = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=str)]
+_WRITTEN = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
+InstantText = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema(_WRITTEN)]
 
 
 class JobQuery(BaseModel):

@@ -51,7 +51,12 @@ class JobRequest(BaseModel):
     prompt: Annotated[
         Text,
         AfterValidator(_not_blank),
-        Field(min_length=1, max_length=PROMPT_MAX, description="What to draw; 1 to 2000 characters, not blank."),
+        Field(
+            min_length=1,
+            max_length=PROMPT_MAX,
+            description="What to draw; 1 to 2000 characters, not blank.",
+            json_schema_extra={"pattern": r"\S"},
+        ),
     ]
     size: Annotated[Size, BeforeValidator(_star_for_x)] = Field(
         "1024*1024", description="Width and height in pixels; `x` is accepted for `*`."
@@ -64,8 +69,10 @@ class JobRequest(BaseModel):
         default_factory=dict, max_length=16, description="Up to 16 pairs of your own; returned with the job."
     )
     priority: Literal["high", "normal", "low"] = Field("normal", description="Order within the tenant's queue.")
-    callback_url: Annotated[Text, Field(min_length=1, max_length=2000)] | None = Field(
-        None, description="Called once the job is settled, by Standard Webhooks; see the callbacks of this operation."
+    callback_url: Annotated[Text, Field(min_length=1, max_length=2000, json_schema_extra={"format": "uri"})] | None = Field(
+        None,
+        description="Called once the job is settled, by Standard Webhooks; see the callbacks of this operation. https, and at a "
+        "public address, unless the operator allows others.",
     )
     reuse: Literal["never", "exact"] = Field(
         "never",

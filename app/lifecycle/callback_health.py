@@ -26,6 +26,7 @@ class Closed:
 class CallbackHealth:
     loss_ratio: float | None  #: 0 to 1; None while there is nothing to judge by
     grace: timedelta  #: how long the first check waits
+    judged: int = 0  #: by how many submissions the ratio is told
 
 
 def judge(closed: Sequence[Closed], now: datetime, policy: Policy) -> CallbackHealth:
@@ -36,9 +37,10 @@ def judge(closed: Sequence[Closed], now: datetime, policy: Policy) -> CallbackHe
     known = [c for c in closed if c.called_back or now - c.closed_at >= LOST_AFTER]
     ratio = sum(not c.called_back for c in known) / len(known) if known else None
     if not policy.callbacks_expected or (ratio is not None and len(known) >= ENOUGH and ratio > MOSTLY_LOST):
-        return CallbackHealth(ratio, policy.poll_min)
+        return CallbackHealth(ratio, policy.poll_min, len(known))
     ran = sorted(c.closed_at - c.answered_at for c in known if c.called_back and c.answered_at is not None)
     if len(ran) < ENOUGH:
-        return CallbackHealth(ratio, policy.callback_grace)
+        return CallbackHealth(ratio, policy.callback_grace, len(known))
     p95 = ran[int(len(ran) * 0.95)]
-    return CallbackHealth(ratio, min(max(p95 * 1.2, policy.poll_min), max(policy.callback_grace, policy.poll_max)))
+    grace = min(max(p95 * 1.2, policy.poll_min), max(policy.callback_grace, policy.poll_max))
+    return CallbackHealth(ratio, grace, len(known))

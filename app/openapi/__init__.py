@@ -1,5 +1,5 @@
 """The served OpenAPI document: what FastAPI gathers from the routes, told as documentation."""
 
-from app.openapi.document import install
+from app.openapi.document import install, operation_id
 
-__all__ = ["install"]
+__all__ = ["install", "operation_id"]

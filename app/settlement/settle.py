@@ -21,6 +21,8 @@ from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.lifecycle.transitions import Change, Effect, decide
 from app.loops import Wake
+from app.metrics import Metrics
+from app.settlement.tally import tally
 from app.settlement.watchers import Watchers
 from app.storage.gate_row import GateStore
 from app.storage.grouped import GroupedWriter
@@ -73,10 +75,12 @@ class Settlement:
         gate_policy: GatePolicy,
         wakes: Wakes,
         watchers: Watchers | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.policy, self.gate_policy, self.wakes = policy, gate_policy, wakes
         self._lives, self._gate_store = lives, gate_store
         self._watchers = watchers or Watchers(lives)
+        self._metrics = metrics or Metrics()
         self._gate = Gate(misses=1)  # as if troubled, until the row has been seen
         self._writer: GroupedWriter[tuple[UUID, News], Change | None] = GroupedWriter(self._write)
 
@@ -99,10 +103,11 @@ class Settlement:
         return decide(life, news, now, self.policy)
 
     def announce(self, changes: Sequence[Change | None]) -> None:
-        """Tells the log, and wakes the duties that these changes made work for."""
+        """Tells the log and the metrics, and wakes the duties that these changes made work for."""
         for change in changes:
             if change is None or change.effect in (Effect.STALE, Effect.REFUSED):
                 continue
+            tally(self._metrics, change)
             job = change.after.job
             for event in change.events:
                 log.info(event.type, job_id=str(job.job_id), tenant=job.tenant, state=job.state.value, **event.data)

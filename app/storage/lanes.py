@@ -7,41 +7,41 @@ jobs alone.
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import pairwise
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Text, Uuid, column, literal, literal_column, select, text, tuple_, values
+from sqlalchemy import ColumnElement, Integer, Text, Uuid, bindparam, literal, literal_column, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.states import Priority
 from app.storage import tables as t
-from app.storage.horizon import Horizon
 from app.storage.types import Instant
 
 _J = t.jobs.c
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
 _QUEUED = _J.state == literal_column("'queued'")
 _LITERAL: dict[Priority, ColumnElement[int]] = {p: literal_column(str(int(p))) for p in Priority}
+_SLACK = timedelta(seconds=1)  #: jobs that were accepted meanwhile may lie this far behind the last one served
 
 Lane = tuple[str, Priority]
-_BEFORE_ALL: tuple[str, int] = ("", -1)
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-_LANES_MAX = 300  #: lanes that are remembered; with more, new ones are looked for only now and then
 
 
 @dataclass(slots=True)
 class Lanes:
-    """The lanes that this process has seen, how far each was served, and which tenant waited longest for its turn.
+    """The lanes in which something is due, from where on to look in each, and which tenant waited longest for its turn.
 
-    Known lanes are asked from where they were left, and new ones looked for in between: neither walks over what is done.
+    Every claim looks for all of them, hopping along their index. While somebody keeps an old snapshot open (a report, a dump),
+    PostgreSQL cannot forget what was claimed since, and each hop walks over it. So a look that took long is not repeated at
+    once: meanwhile the lanes that are known are served from where they were left.
     """
 
-    _horizons: dict[Lane, Horizon] = field(default_factory=dict)
-    _looked: Horizon = field(default_factory=Horizon)
+    costly: float = 0.02  #: seconds; a look that takes longer is made less often
+    monotonic: Callable[[], float] = time.monotonic
+    _from: dict[Lane, datetime] = field(default_factory=dict)
+    _look_at: float = 0.0
     _turns: dict[str, int] = field(default_factory=dict)
     _turn: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -49,50 +49,40 @@ class Lanes:
         """Up to `limit` due jobs, held; what somebody else holds is skipped."""
         claim = _Claim(connection, now, limit)
         if limit > 0:
-            await self._serve(claim, await self._with_due_jobs(connection, now))
+            if self.monotonic() >= self._look_at:
+                await self._look(connection, now)
+            await self._serve(claim)
         return claim.found
 
-    async def _with_due_jobs(self, connection: AsyncConnection, now: datetime) -> dict[Lane, datetime | None]:
-        """The lanes in which something may be due, each with the instant to look from."""
-        if connection.dialect.name == "sqlite":  # it has no old versions to walk over, and keeps no list of values in order
-            return {lane: self._horizon(lane, now) for lane in await _behind(connection, _BEFORE_ALL)}
-        if len(self._horizons) > _LANES_MAX and self._looked.floor(now) is None:
-            self._horizons.clear()
-        self._looked.reached(now)
-        floors = {lane: horizon.floor(now) for lane, horizon in self._horizons.items()}
-        known = await _ask(connection, floors, now) if floors else []
-        if len(self._horizons) <= _LANES_MAX:
-            lanes = [lane for lane, _ in known]
-            for lane in [*await _between(connection, lanes), *await _behind(connection, lanes[-1] if lanes else _BEFORE_ALL)]:
-                floors[lane] = self._horizon(lane, now)
-        idle = {lane for lane, is_due in known if not is_due}
-        return {lane: floor for lane, floor in floors.items() if lane not in idle}
+    async def _look(self, connection: AsyncConnection, now: datetime) -> None:
+        began = self.monotonic()
+        self._from = await _due_lanes(connection, now)
+        took = self.monotonic() - began
+        self._look_at = began + took + (min(20 * took, 1.0) if took > self.costly else 0.0)
+        waiting = {tenant for tenant, _ in self._from}
+        self._turns = {tenant: turn for tenant, turn in self._turns.items() if tenant in waiting}
 
-    def _horizon(self, lane: Lane, now: datetime) -> datetime | None:
-        return self._horizons.setdefault(lane, Horizon()).floor(now)
-
-    async def _serve(self, claim: _Claim, lanes: dict[Lane, datetime | None]) -> None:
+    async def _serve(self, claim: _Claim) -> None:
         """Equal shares for all who wait, and what one leaves over for the others."""
-        tenants = sorted({tenant for tenant, _ in lanes}, key=lambda tenant: (self._turns.get(tenant, -1), tenant))
+        tenants = sorted({tenant for tenant, _ in self._from}, key=lambda tenant: (self._turns.get(tenant, -1), tenant))
         while tenants and claim.room:
-            share = max(1, claim.room // len(tenants))
-            hungry = []
-            for tenant in tenants[: claim.room]:
-                taken = await self._serve_one(claim, tenant, share, lanes)
+            share, hungry = max(1, claim.room // len(tenants)), []
+            for tenant in tenants:
+                taken = await self._serve_one(claim, tenant, min(share, claim.room)) if claim.room else 0
                 if taken:
                     self._turns[tenant] = next(self._turn)
                 if taken == share:
                     hungry.append(tenant)
             tenants = hungry
 
-    async def _serve_one(self, claim: _Claim, tenant: str, share: int, lanes: dict[Lane, datetime | None]) -> int:
+    async def _serve_one(self, claim: _Claim, tenant: str, share: int) -> int:
         taken = 0
         for priority in Priority:
             lane = tenant, priority
-            if lane in lanes and taken < share:
-                taken += await claim.take(lane, min(share - taken, claim.room), lanes[lane])
+            if lane in self._from and taken < share:
+                taken += await claim.take(lane, share - taken, self._from[lane])
                 if lane in claim.reached:
-                    self._horizons[lane].reached(claim.reached[lane][0])
+                    self._from[lane] = max(self._from[lane], claim.reached[lane][0] - _SLACK)
         return taken
 
 
@@ -110,14 +100,14 @@ class _Claim:
     def room(self) -> int:
         return self.limit - len(self.found)
 
-    async def take(self, lane: Lane, limit: int, floor: datetime | None) -> int:
+    async def take(self, lane: Lane, limit: int, first: datetime) -> int:
         tenant, priority = lane
         query = select(_J.job_id, _J.due_at).where(_QUEUED, _J.tenant == tenant, _J.priority == _LITERAL[priority])
         query = query.where(_J.due_at <= self.now)
         if after := self.reached.get(lane):
             query = query.where(tuple_(_J.due_at, _J.job_id) > tuple_(literal(after[0], Instant), literal(after[1], Uuid)))
-        elif floor is not None:
-            query = query.where(_J.due_at >= floor)
+        else:
+            query = query.where(_J.due_at >= first)
         query = query.order_by(_J.due_at, _J.job_id).limit(limit).with_for_update(skip_locked=True)
         rows = (await self.connection.execute(query)).all()
         if rows:
@@ -126,43 +116,39 @@ class _Claim:
         return len(rows)
 
 
-async def _ask(connection: AsyncConnection, floors: dict[Lane, datetime | None], now: datetime) -> list[tuple[Lane, bool]]:
-    """Whether something is due in each of these lanes; in the index's order."""
-    columns = column("tenant", Text), column("priority", Integer), column("floor", Instant)
-    rows = [(tenant, int(priority), floor or _LONG_AGO) for (tenant, priority), floor in floors.items()]
-    lane = values(*columns, name="lane").data(rows).cte("lane")
-    first = select(_J.job_id).where(_QUEUED, _J.tenant == lane.c.tenant, _J.priority == lane.c.priority)
-    # A subquery with a LIMIT stays what it is; an EXISTS may be planned as a join with all of the queue.
-    first = first.where(_J.due_at >= lane.c.floor, _J.due_at <= now).order_by(_J.due_at).limit(1)
-    query = select(lane.c.tenant, lane.c.priority, first.scalar_subquery().is_not(None).label("is_due"))
-    found = await connection.execute(query.order_by(lane.c.tenant, lane.c.priority))
-    return [((row.tenant, Priority(row.priority)), bool(row.is_due)) for row in found]
+#: Hops from lane to lane, not from job to job: the first job of each, which is its longest due.
+_HOPS = {
+    "postgresql": """
+        WITH RECURSIVE lane AS (
+            (SELECT tenant, priority, due_at FROM jobs WHERE state = 'queued' ORDER BY tenant, priority, due_at LIMIT 1)
+            UNION ALL
+            SELECT next.* FROM lane, LATERAL (
+                SELECT tenant, priority, due_at FROM jobs
+                WHERE state = 'queued' AND (tenant, priority) > (lane.tenant, lane.priority)
+                ORDER BY tenant, priority, due_at LIMIT 1
+            ) AS next
+        )
+        SELECT tenant, priority, due_at FROM lane WHERE due_at <= :now""",
+    # It must be told the index: it thinks that any with the state is as good.
+    "sqlite": """
+        WITH RECURSIVE lane(tenant, priority, due_at) AS (
+            SELECT * FROM (
+                SELECT tenant, priority, due_at FROM jobs INDEXED BY jobs_lanes
+                WHERE state = 'queued' ORDER BY tenant, priority, due_at LIMIT 1
+            )
+            UNION ALL
+            SELECT next.tenant, next.priority, next.due_at FROM lane JOIN jobs AS next ON next.job_id = (
+                SELECT job_id FROM jobs INDEXED BY jobs_lanes
+                WHERE state = 'queued' AND (tenant, priority) > (lane.tenant, lane.priority)
+                ORDER BY tenant, priority, due_at LIMIT 1
+            )
+        )
+        SELECT tenant, priority, due_at FROM lane WHERE due_at <= :now""",
+}
 
 
-async def _between(connection: AsyncConnection, lanes: list[Lane]) -> list[Lane]:
-    """The first lane that nobody here has seen before each of these, which are in the index's order."""
-    if not lanes:
-        return []
-    names = ("tenant", Text), ("priority", Integer), ("next_tenant", Text), ("next_priority", Integer)
-    marks: list[tuple[str, int]] = [_BEFORE_ALL, *((tenant, int(priority)) for tenant, priority in lanes)]
-    rows = [(*a, *b) for a, b in pairwise(marks)]
-    gap = values(*(column(*name) for name in names), name="gap").data(rows).cte("gap")
-    here = tuple_(_J.tenant, _J.priority)
-    first = select(_J.job_id).where(_QUEUED, here > tuple_(gap.c.tenant, gap.c.priority))
-    first = first.where(here < tuple_(gap.c.next_tenant, gap.c.next_priority)).order_by(_J.tenant, _J.priority).limit(1)
-    query = select(_J.tenant, _J.priority).where(_J.job_id.in_(select(first.scalar_subquery()).select_from(gap)))
-    return [(row.tenant, Priority(row.priority)) for row in await connection.execute(query)]
-
-
-async def _behind(connection: AsyncConnection, lane: tuple[str, int]) -> list[Lane]:
-    """All lanes behind this one, hop by hop. SQLite must be told the index: it thinks any with the state is as good."""
-    hint = "INDEXED BY jobs_lanes" if connection.dialect.name == "sqlite" else ""
-    hop = text(
-        f"SELECT tenant, priority FROM jobs {hint} WHERE state = 'queued' AND (tenant, priority) > (:tenant, :priority) "  # noqa: S608
-        "ORDER BY tenant, priority LIMIT 1"
-    )
-    found: list[Lane] = []
-    while row := (await connection.execute(hop, {"tenant": lane[0], "priority": int(lane[1])})).first():
-        lane = row.tenant, row.priority
-        found.append((row.tenant, Priority(row.priority)))
-    return found
+async def _due_lanes(connection: AsyncConnection, now: datetime) -> dict[Lane, datetime]:
+    """The lanes in which something is due, each with the instant at which its first job was."""
+    hops = text(_HOPS[connection.dialect.name]).columns(tenant=Text, priority=Integer, due_at=Instant)
+    rows = await connection.execute(hops.bindparams(bindparam("now", now, Instant)))
+    return {(row.tenant, Priority(row.priority)): row.due_at for row in rows}

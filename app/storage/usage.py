@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, union_all
+from sqlalchemy import case, delete, func, select, union_all
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -38,6 +38,15 @@ class UsageDay:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantCredits:
+    """A tenant's credits: consumed in this month (UTC), and held now."""
+
+    tenant: str
+    consumed: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
 class UsageStore:
     database: Database
 
@@ -57,6 +66,13 @@ class UsageStore:
             now = await self.database.now(connection)
             limits, tat = (await books.limits_of(connection, [tenant])).get(tenant, (Limits(), None))
             return limits, await books.standing_of(connection, tenant, tat, now), now
+
+    async def credits_this_month(self, tenant: str | None, limit: int = 100) -> list[TenantCredits]:
+        """The tenants with credits this month or held now, those that consumed most first."""
+        async with self.database.reading() as connection:
+            month = (await self.database.now(connection)).astimezone(UTC).date().replace(day=1)
+            rows = await connection.execute(_by_tenant(month, tenant).limit(limit))
+            return [TenantCredits(r.tenant, int(r.consumed), int(r.held)) for r in rows if r.consumed or r.held]
 
     async def sum_up(self, limit: int = 1000) -> int:
         """Moves up to `limit` entries into their days; returns how many. What another replica is moving is skipped."""
@@ -100,6 +116,18 @@ class UsageStore:
         # In one order, so that two replicas never wait for each other.
         rows = [{"tenant": tenant, "day": day, **figures} for (tenant, day), figures in sorted(sums.items())]
         await connection.execute(statement, rows)
+
+
+def _by_tenant(month: date, tenant: str | None) -> Any:
+    parts = []
+    for table in (t.usage_days, t.usage_entries):
+        consumed = case((table.c.day >= month, table.c.consumed), else_=0).label("consumed")
+        part = select(table.c.tenant, consumed, table.c.held)
+        parts.append(part if tenant is None else part.where(table.c.tenant == tenant))
+    both = union_all(*parts).subquery()
+    consumed, held = func.sum(both.c.consumed).label("consumed"), func.sum(both.c.held).label("held")
+    some = (consumed != 0) | (held != 0)
+    return select(both.c.tenant, consumed, held).group_by(both.c.tenant).having(some).order_by(consumed.desc(), both.c.tenant)
 
 
 def _by_day(first: date, last: date, tenant: str | None) -> Any:

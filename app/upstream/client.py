@@ -10,6 +10,7 @@ import asyncio
 import errno
 import json
 import ssl
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,8 +26,22 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from app import __version__
-from app.lifecycle.answers import NoAnswer, Reading, Refusal, Refused, SubmitAnswer, Unproven
+from app.lifecycle.answers import (
+    Accepted,
+    NoAnswer,
+    NotFound,
+    Reading,
+    Refusal,
+    Refused,
+    Rejected,
+    StillGoing,
+    SubmitAnswer,
+    Succeeded,
+    TaskFailed,
+    Unproven,
+)
 from app.lifecycle.request import GenerationRequest
+from app.metrics import Metrics
 from app.upstream import wire
 
 USER_AGENT = f"qwen-image-gateway/{__version__}"
@@ -60,15 +75,34 @@ class UpstreamClient:
         *,
         timeouts: Timeouts = Timeouts(),
         transport: httpx.AsyncBaseTransport | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._base_url = _checked_base_url(base_url)
         self._api_key = _checked_key(api_key)
-        self._timeouts = timeouts
+        self._timeouts, self._metrics = timeouts, metrics or Metrics()
         self._submits = self._http(transport or _transport(SUBMIT_IDLE))
         self._checks = self._http(_transport(CHECK_IDLE)) if transport is None else self._submits
 
     async def submit(self, request: GenerationRequest, callback_url: str | None) -> SubmitAnswer:
         """Send one generation, once (`POST /api/generate`)."""
+        began = time.monotonic()
+        answer = await self._submit(request, callback_url)
+        self._metrics.upstream_asked("submit", _outcome_of(answer), time.monotonic() - began)
+        return answer
+
+    async def status(self, task_id: str) -> Reading:
+        """Ask what became of a task (`GET /api/status`); may be repeated at will."""
+        began = time.monotonic()
+        reading = await self._status(task_id)
+        self._metrics.upstream_asked("status", _outcome_of(reading), time.monotonic() - began)
+        return reading
+
+    async def aclose(self) -> None:
+        """Close all connections; call it after the last submit and check have returned."""
+        await self._submits.aclose()
+        await self._checks.aclose()
+
+    async def _submit(self, request: GenerationRequest, callback_url: str | None) -> SubmitAnswer:
         if self._submits.is_closed:
             return Refused(Refusal.NOT_CONNECTED, "the client is closed")
         hide = _secrets(self._api_key, callback_url)
@@ -92,8 +126,7 @@ class UpstreamClient:
             return Refused(Refusal.NOT_CONNECTED, exchange.trouble())
         return Unproven(exchange.trouble())
 
-    async def status(self, task_id: str) -> Reading:
-        """Ask what became of a task (`GET /api/status`); may be repeated at will."""
+    async def _status(self, task_id: str) -> Reading:
         if self._checks.is_closed:
             return NoAnswer("the client is closed")
         exchange = await self._exchange(
@@ -109,11 +142,6 @@ class UpstreamClient:
             if exchange.error is None or not _says_nothing(reading):
                 return reading
         return NoAnswer(exchange.trouble())
-
-    async def aclose(self) -> None:
-        """Close all connections; call it after the last submit and check have returned."""
-        await self._submits.aclose()
-        await self._checks.aclose()
 
     async def _exchange(self, http: httpx.AsyncClient, deadline: timedelta, method: str, url: str, **request: Any) -> _Exchange:
         exchange = _Exchange()
@@ -144,6 +172,23 @@ class UpstreamClient:
                 "User-Agent": USER_AGENT,
             },
         )
+
+
+def _outcome_of(answer: SubmitAnswer | Reading) -> str:
+    """In a word, for the metrics."""
+    match answer:
+        case Refused():
+            return answer.reason.value
+        case NoAnswer():
+            return "unauthorized" if answer.unauthorized else "no_answer"
+        case _:
+            return _OUTCOMES[type(answer)]
+
+
+_OUTCOMES: dict[type[SubmitAnswer | Reading], str] = {
+    Accepted: "accepted", Rejected: "rejected", Unproven: "unproven",
+    StillGoing: "going", Succeeded: "succeeded", TaskFailed: "failed", NotFound: "not_found",
+}  # fmt: skip
 
 
 class _Reach(Enum):

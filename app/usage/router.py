@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import json_answer, problems
@@ -17,6 +18,7 @@ from app.storage.usage import UsageStore
 
 DAYS_MAX = 400  #: in one answer
 _DEFAULT_DAYS = 30
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 router = APIRouter(tags=["usage"], responses=problems(401, 403, 422, 503))
 
@@ -49,13 +51,23 @@ class UsageView(BaseModel):
     now: StandingView | None = Field(description="Of the one tenant that was asked for; null for all of them.")
 
 
+def _written_as_a_day(value: object) -> object:
+    """Pydantic would take a number for seconds since 1970."""
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        raise ValueError("write a day as 2026-01-31")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_written_as_a_day)]
+
+
 class UsageQuery(BaseModel):
     """What is not named here is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
-    from_: date | None = Field(None, alias="from", description="First day (UTC); 30 days before `to` by default.")
-    to: date | None = Field(None, description="Last day (UTC), included; today by default.")
+    from_: Day | None = Field(None, alias="from", description="First day (UTC); 30 days before `to` by default.")
+    to: Day | None = Field(None, description="Last day (UTC), included; today by default.")
     tenant: str | None = Field(None, min_length=1, max_length=200, description="One tenant; for admin keys.")
 
 

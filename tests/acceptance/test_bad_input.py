@@ -128,12 +128,21 @@ async def test_a_coded_body_is_not_taken_for_a_broken_one(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("PUT", "/jobs"), ("DELETE", "/jobs/x"), ("GET", "/jobs/x/cancel"), ("PATCH", "/keys")]
+    ("method", "path", "right"),
+    [
+        ("PUT", "/jobs", "GET, POST"),
+        ("DELETE", "/jobs/x", "GET"),
+        ("GET", "/jobs/x/cancel", "POST"),
+        ("PATCH", "/keys", "GET, POST"),
+        ("PATCH", "/tenants/x", "GET, PUT"),
+        ("POST", "/jobs/x/images/0", "GET, HEAD"),
+        ("DELETE", "/healthz", "GET"),
+    ],
 )
-async def test_a_wrong_method_names_the_right_ones(stage: Stage, method: str, path: str) -> None:
+async def test_a_wrong_method_names_the_right_ones(stage: Stage, method: str, path: str, right: str) -> None:
     answer = await stage.api.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == right
 
 
 async def test_a_defect_of_ours_tells_nothing_but_its_request_id(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from tests.acceptance.stage import Stage, client
 from tests.access.keyring import TENANT, Keyring
 
-OPEN = {"/healthz", "/readyz", "/callbacks/{token}", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/metrics"}
+OPEN = {"/healthz", "/readyz", "/callbacks/{token}", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
 
 ANY, READ, WRITE, ADMIN = "any key", "jobs:read", "jobs:write", "admin"
 
@@ -31,6 +31,10 @@ NEEDS = {
     "POST /jobs/{job_id}/retry": WRITE,
     "GET /jobs/{job_id}/deliveries": READ,
     "POST /deliveries/{delivery_id}/redeliver": WRITE,
+    "POST /tenants/{name}/deliveries/recover": WRITE,
+    "GET /deliveries": ADMIN,
+    "GET /receivers": ADMIN,
+    "POST /receivers/resume": ADMIN,
     "GET /usage": READ,
     "POST /api/generate": WRITE,
     "GET /api/status": READ,
@@ -46,7 +50,8 @@ NEEDS = {
     "GET /dispatch": ADMIN,
     "POST /dispatch/pause": ADMIN,
     "POST /dispatch/resume": ADMIN,
-    "GET /stats": ADMIN,
+    "GET /stats": READ,
+    "GET /metrics": ADMIN,
 }
 
 VALUES: dict[str, Any] = {"name": TENANT, "key_id": "00000000", "index": 0}

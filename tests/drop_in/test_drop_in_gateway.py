@@ -142,7 +142,7 @@ async def test_an_idempotency_key_finds_the_first_task_again(stage: Stage, clien
     assert await ask('{"prompt": "A hen"}') == (422, None, False)
     assert await ask("nonsense") == (422, None, False)
     assert await ask('{"prompt": "A fox", "callback_url": "http://127.0.0.1/"}') == (422, None, False)
-    assert await ask('{"prompt": "A fox"}', key="no good\x80") == (400, None, False)
+    assert await ask('{"prompt": "A fox"}', key="no good") == (400, None, False)
     assert len((await stage.api.get("/jobs")).json()["jobs"]) == 1
 
 

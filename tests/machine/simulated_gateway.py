@@ -31,11 +31,11 @@ from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore, Taken
 from app.storage.lives import LifeStore
-from app.storage.queue import QueueStore
 from app.storage.receipts import CallbackOutcome, ReceiptStore
 from app.storage.usage import UsageStore
 from app.upstream.client import UpstreamClient
 from tests.machine.straight_transport import StraightTransport
+from tests.storage.factory import queue_of
 
 API_KEY = "sk-simulated"
 PUBLIC = "http://gateway.invalid"
@@ -75,7 +75,7 @@ class SimulatedGateway:
     def start(self) -> None:
         self.database = Database(database_url(f"sqlite:///{self.path}"), clock=self.clock)
         self.lives, self.gate_store = LifeStore(self.database), GateStore(self.database)
-        self.history, queue = HistoryStore(self.database), QueueStore(self.database)
+        self.history, queue = HistoryStore(self.database), queue_of(self.database)
         self.settlement = Settlement(self.lives, self.gate_store, self.policy, self.gate_policy, Wakes())
         self.intake = Intake(IntakeStore(self.database), self.settlement.wakes)
         client = UpstreamClient("http://emulator.invalid", API_KEY, transport=self.transport)

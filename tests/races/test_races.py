@@ -42,9 +42,10 @@ from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore
 from app.storage.lives import LifeStore
-from app.storage.queue import Claim, QueueStore
+from app.storage.queue import Claim
 from app.storage.receipts import CallbackOutcome, ReceiptStore
 from tests.databases import OpenDatabase
+from tests.storage.factory import queue_of
 
 CALLER = Caller("design", "key-1", frozenset({"jobs:write"}))
 POLICY = Policy()
@@ -61,7 +62,7 @@ class Replica:
     database: Database
 
     def __post_init__(self) -> None:
-        self.lives, self.queue = LifeStore(self.database), QueueStore(self.database)
+        self.lives, self.queue = LifeStore(self.database), queue_of(self.database)
         self.gate_store = GateStore(self.database)
         self.settlement = Settlement(self.lives, self.gate_store, POLICY, GATE, Wakes())
         self.intake = Intake(IntakeStore(self.database), self.settlement.wakes)

@@ -24,11 +24,11 @@ from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore
 from app.storage.lives import LifeStore
-from app.storage.queue import QueueStore
 from app.upstream.client import Timeouts, UpstreamClient
 from tests.databases import OpenDatabase
 from tests.machine.simulated_gateway import API_KEY, CALLER, PUBLIC, SimulatedClock
 from tests.machine.straight_transport import StraightTransport
+from tests.storage.factory import queue_of
 
 LEASE = Policy().lease
 
@@ -41,7 +41,7 @@ class Replica:
             return None
 
         self.transport = StraightTransport(world, nothing, nothing)
-        self.lives, self.history, self.queue = LifeStore(database), HistoryStore(database), QueueStore(database)
+        self.lives, self.history, self.queue = LifeStore(database), HistoryStore(database), queue_of(database)
         gate_store = GateStore(database)
         self.settlement = Settlement(self.lives, gate_store, Policy(), GatePolicy(submit_rate=1000, status_rate=1000), Wakes())
         self.intake = Intake(IntakeStore(database), self.settlement.wakes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,9 @@ from app.lifecycle.transitions import Change, decide
 from app.storage.database import Database
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore, Order, Taken
+from app.storage.lanes import Lanes
 from app.storage.lives import LifeStore
+from app.storage.queue import QueueStore
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -55,6 +58,11 @@ def new_job(**fields: Any) -> Job:
         "fingerprint": b"f" * 32,
     }
     return Job(**{**made, **fields})
+
+
+def queue_of(database: Database) -> QueueStore:
+    """A queue that looks for new lanes at every claim, however slow the machine is today."""
+    return QueueStore(database, Lanes(costly=math.inf))
 
 
 async def all_lives(database: Database) -> list[Life]:

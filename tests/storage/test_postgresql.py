@@ -23,9 +23,8 @@ from app.storage.database import Database
 from app.storage.due import DueStore
 from app.storage.gate_row import GateStore, lock_gate
 from app.storage.lives import lock
-from app.storage.queue import QueueStore
 from tests.databases import OpenDatabase, throwaway_server
-from tests.storage.factory import Factory, HandClock, succeeded
+from tests.storage.factory import Factory, HandClock, queue_of, succeeded
 from tests.storage.watch import (
     blocked_statements,
     end_blocked_connections,
@@ -106,13 +105,13 @@ async def test_an_ended_claim_leaves_the_gate_and_the_queue_as_they_were(
     gate, policy = await GateStore(database).read(), GatePolicy()
     async with operator.writing() as held:
         await lock_gate(held)
-        claim = asyncio.create_task(QueueStore(database).claim_due(1, policy, factory.decide, new_token))
+        claim = asyncio.create_task(queue_of(database).claim_due(1, policy, factory.decide, new_token))
         await blocked_statements(operator, 1)
         await end_blocked_connections(operator)
         with pytest.raises(StorageUnavailableError):
             await claim
     assert (await factory.find(life.job.job_id), await GateStore(database).read()) == (life, gate)
-    assert len((await QueueStore(database).claim_due(1, policy, factory.decide, new_token)).taken) == 1
+    assert len((await queue_of(database).claim_due(1, policy, factory.decide, new_token)).taken) == 1
 
 
 async def test_a_statement_that_takes_too_long_is_an_absent_database(database: Database) -> None:
@@ -255,7 +254,7 @@ async def test_an_old_snapshot_elsewhere_does_not_make_claims_walk_over_all_that
 ) -> None:
     """PostgreSQL keeps every row version that the snapshot may see; only a look back, once a second, walks over them."""
     factory, generous = Factory(database), GatePolicy(max_in_flight=1000, submit_rate=1e6, status_rate=1e6)
-    queue, due = QueueStore(database), DueStore(database)
+    queue, due = queue_of(database), DueStore(database)
 
     async def look() -> int:
         """Pages that the claims' searches touch."""

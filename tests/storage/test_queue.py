@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from app.lifecycle import gate as gates
@@ -16,16 +16,17 @@ from app.lifecycle.states import ErrorCode, JobState, Outcome, Priority
 from app.lifecycle.transitions import Effect
 from app.storage.database import Database
 from app.storage.gate_row import GateStore
+from app.storage.lanes import Lanes
 from app.storage.queue import Claim, QueueStore
 from tests.databases import OpenDatabase
-from tests.storage.factory import Factory, HandClock
+from tests.storage.factory import Factory, HandClock, queue_of
 from tests.storage.watch import blocked_statements
 
 UNLIMITED = GatePolicy(max_in_flight=10_000, submit_rate=1e6, status_rate=1e6)
 
 
 async def claim(factory: Factory, limit: int = 100, policy: GatePolicy = UNLIMITED) -> Claim:
-    return await QueueStore(factory.database).claim_due(limit, policy, factory.decide, new_token)
+    return await queue_of(factory.database).claim_due(limit, policy, factory.decide, new_token)
 
 
 def job_ids(claim: Claim) -> list[object]:
@@ -209,7 +210,7 @@ async def test_the_breakers_probe_is_taken_by_one_replica(
 
 
 async def test_jobs_that_waited_too_long_leave_the_queue(factory: Factory, clock: HandClock) -> None:
-    queue, deadline = QueueStore(factory.database), timedelta(hours=24)
+    queue, deadline = queue_of(factory.database), timedelta(hours=24)
     (old,) = await factory.queued()
     running = await factory.in_state(JobState.RUNNING)
     refused = await factory.backing_off()
@@ -226,7 +227,7 @@ async def test_jobs_that_waited_too_long_leave_the_queue(factory: Factory, clock
 
 
 async def test_the_deadline_takes_a_few_at_a_time_the_oldest_first(factory: Factory, clock: HandClock) -> None:
-    queue = QueueStore(factory.database)
+    queue = queue_of(factory.database)
     ids = []
     for _ in range(3):
         ids += [life.job.job_id for life in await factory.queued()]
@@ -242,7 +243,7 @@ async def test_a_job_that_must_stay_is_not_counted_as_dropped_and_keeps_no_other
     factory: Factory, clock: HandClock
 ) -> None:
     """A refused job whose callback named a task waits for the check of it, however long it has been queued."""
-    queue = QueueStore(factory.database)
+    queue = queue_of(factory.database)
     stays = await factory.backing_off()
     await factory.apply((stays.job.job_id, CalledBack(1, "task-x")))
     clock.advance(seconds=1)
@@ -261,7 +262,7 @@ async def test_a_claim_and_the_deadline_at_once_agree(
     lives = await factory.queued(20)
     clock.advance(days=2)
     claimed, dropped = await asyncio.gather(
-        claim(factory, limit=20), QueueStore(other.database).drop_overdue(timedelta(days=1), other.decide)
+        claim(factory, limit=20), queue_of(other.database).drop_overdue(timedelta(days=1), other.decide)
     )
     gone = {change.after.job.job_id for change in dropped if change.effect is Effect.APPLIED}
     assert gone.isdisjoint(job_ids(claimed))
@@ -277,18 +278,43 @@ async def test_a_second_claim_of_the_same_job_is_stale(factory: Factory) -> None
     assert (await factory.find(life.job.job_id)).job.submission == 1
 
 
-async def test_what_lies_behind_the_horizon_is_found_by_the_next_look_back(factory: Factory, clock: HandClock) -> None:
-    """Such as a job whose insertion began long before it was committed."""
-    store = QueueStore(factory.database)
-    await factory.queued()
+@dataclass
+class Costly:
+    """A clock by which every look takes half a second, as it may under an old snapshot; time passes only so, or by hand."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.25
+        return self.now
+
+
+async def test_after_a_costly_look_known_lanes_are_served_on_and_new_ones_found_by_the_next(
+    factory: Factory, clock: HandClock
+) -> None:
+    costly = Costly()
+    store = QueueStore(factory.database, Lanes(costly=0.1, monotonic=costly))
+    await factory.queued(5, tenant="known")
+    await store.claim_due(1, UNLIMITED, factory.decide, new_token)
+    (late,) = await factory.queued(1, tenant="new")
+    assert len((await store.claim_due(2, UNLIMITED, factory.decide, new_token)).taken) == 2
+    assert late.job.job_id not in job_ids(await store.claim_due(1, UNLIMITED, factory.decide, new_token))
+    costly.now += 2
+    assert late.job.job_id in job_ids(await store.claim_due(5, UNLIMITED, factory.decide, new_token))
+
+
+async def test_a_job_committed_late_is_found_by_the_next_look(factory: Factory, clock: HandClock) -> None:
+    """Such as one whose insertion began long before."""
+    costly = Costly()
+    store = QueueStore(factory.database, Lanes(costly=0.1, monotonic=costly))
     clock.advance(hours=1)
-    await factory.queued()
-    assert len((await store.claim_due(10, UNLIMITED, factory.decide, new_token)).taken) == 2
+    await factory.queued(2)
+    assert len((await store.claim_due(1, UNLIMITED, factory.decide, new_token)).taken) == 1
     clock.advance(minutes=-30)
     (late,) = await factory.queued()
-    clock.advance(minutes=30, milliseconds=500)
-    assert job_ids(await store.claim_due(10, UNLIMITED, factory.decide, new_token)) == []
-    clock.advance(seconds=1)
+    clock.advance(minutes=31)
+    assert late.job.job_id not in job_ids(await store.claim_due(1, UNLIMITED, factory.decide, new_token))
+    costly.now += 2
     assert job_ids(await store.claim_due(10, UNLIMITED, factory.decide, new_token)) == [late.job.job_id]
 
 
@@ -296,7 +322,7 @@ async def test_what_lies_behind_the_horizon_is_found_by_the_next_look_back(facto
 
 
 async def test_a_tenant_with_thousands_queued_does_not_delay_anothers_first(factory: Factory) -> None:
-    store = QueueStore(factory.database)
+    store = queue_of(factory.database)
     for _ in range(10):
         await factory.queued(1000, tenant="many")
     await store.claim_due(10, UNLIMITED, factory.decide, new_token)
@@ -316,7 +342,7 @@ async def test_tenants_share_a_claim_and_leave_over_what_they_do_not_need(factor
 
 
 async def test_claims_of_one_go_round(factory: Factory) -> None:
-    store = QueueStore(factory.database)
+    store = queue_of(factory.database)
     for tenant in "abc":
         await factory.queued(3, tenant=tenant)
     taken = [await store.claim_due(1, UNLIMITED, factory.decide, new_token) for _ in range(9)]
@@ -331,3 +357,38 @@ async def test_priorities_order_a_tenants_own_jobs_alone(factory: Factory) -> No
     taken = [change.after.job for change, _ in (await claim(factory, limit=4)).taken]
     assert [job.priority for job in taken if job.tenant == "modest"] == [Priority.HIGH, Priority.LOW]
     assert len([job for job in taken if job.tenant == "loud"]) == 2
+
+
+async def test_tenants_whose_jobs_back_off_or_are_held_do_not_stand_in_the_way(
+    factory: Factory, database: Database, open_database: OpenDatabase
+) -> None:
+    for tenant in ("a", "b", "c"):
+        await factory.backing_off(tenant=tenant)
+    (due,) = await factory.queued(1, tenant="z")
+    assert job_ids(await queue_of(database).claim_due(2, UNLIMITED, factory.decide, new_token)) == [due.job.job_id]
+
+
+async def test_a_hundred_new_tenants_are_found_at_once(factory: Factory) -> None:
+    store = queue_of(factory.database)
+    await factory.queued(1, tenant="0-first")
+    await factory.queued(1, tenant="z-last")
+    await store.claim_due(2, UNLIMITED, factory.decide, new_token)
+    for n in range(100):
+        await factory.queued(1, tenant=f"m-{n:03}")
+    assert len((await store.claim_due(100, UNLIMITED, factory.decide, new_token)).taken) == 100
+
+
+async def test_with_many_waiting_no_lanes_oldest_job_is_passed_over(factory: Factory, clock: HandClock) -> None:
+    store = queue_of(factory.database)
+    for tenant in range(20):
+        await factory.queued(3, tenant=f"t{tenant:02}")
+    (oldest,) = await factory.queued(1, tenant="t07")
+    clock.advance(minutes=-1)
+    (older,) = await factory.queued(1, tenant="t07")
+    clock.advance(minutes=1)
+    taken = []
+    for _ in range(20):
+        clock.advance(milliseconds=100)
+        taken += job_ids(await store.claim_due(1, UNLIMITED, factory.decide, new_token))
+    assert older.job.job_id in taken
+    assert oldest.job.job_id not in taken

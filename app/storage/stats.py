@@ -1,0 +1,166 @@
+"""How things stand now: what waits, and since when. Counts are capped, and ages come from the front of an index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, case, func, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.lifecycle.request import PRICE
+from app.lifecycle.states import SETTLED, JobState
+from app.storage import tables as t
+from app.storage.database import Database
+
+UNSETTLED_MAX = 100_000  #: unsettled jobs of a state are counted so far, no further
+COUNTED_MAX = 10_000  #: everything else
+LOOKED_AT = 5_000  #: rows without an index for their age that are looked at, the likeliest first
+
+_J, _S, _D, _I, _R = t.jobs.c, t.submissions.c, t.deliveries.c, t.images.c, t.receivers.c
+#: Literals, not parameters: a state as a parameter defeats the partial indexes.
+_OPEN = _S.outcome == literal_column("'open'")
+_PENDING = _D.state == literal_column("'pending'")
+_GOING = _J.state.in_([literal_column("'submitting'"), literal_column("'running'")])
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many there are."""
+
+    found: int
+    more: bool = False  #: there are more than were counted
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """How things stand, of all tenants or of one. Where an instant is None, there is no such thing."""
+
+    now: datetime
+    jobs: Mapping[JobState, Count]
+    oldest: Mapping[JobState, datetime]  #: unsettled ones: accepted, where queued; otherwise the last send
+    open_submissions: Count
+    credits_unresolved: int
+    unresolved_since: datetime | None  #: the send of the oldest submission whose credits are unresolved
+    look_due_at: datetime | None  #: when the next check or timer is due; of all tenants
+    deliveries: Count  #: pending, those of parked receivers included
+    delivery_due_at: datetime | None  #: the next attempt of all
+    receivers_failing: Count  #: not parked yet
+    receivers_parked: Count
+    images: Count  #: pending
+    image_since: datetime | None  #: since when the longest pending picture waits, of the first `LOOKED_AT`
+
+
+@dataclass(frozen=True, slots=True)
+class StatsStore:
+    database: Database
+    unsettled_max: int = UNSETTLED_MAX
+    counted_max: int = COUNTED_MAX
+
+    async def standings(self, tenant: str | None = None) -> Standings:
+        """How things stand, of one tenant or of all.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach.
+        """
+        async with self.database.reading() as connection:
+            unresolved, since = await _unresolved(connection, tenant)
+            images, image_since = await self._images(connection, tenant)
+            return Standings(
+                now=await self.database.now(connection),
+                jobs={state: await self._jobs(connection, state, tenant) for state in JobState},
+                oldest=await _oldest(connection, tenant),
+                open_submissions=await self._count(connection, _open_submissions(tenant)),
+                credits_unresolved=unresolved,
+                unresolved_since=since,
+                look_due_at=await _first(connection, _S.due_at, _S.due_at.is_not(None)) if tenant is None else None,
+                deliveries=await self._count(connection, _of(select(_D.tenant).where(_PENDING), _D.tenant, tenant)),
+                delivery_due_at=await _first(connection, _D.due_at, _D.due_at.is_not(None)) if tenant is None else None,
+                receivers_failing=await self._receivers(connection, _R.parked_at.is_(None), tenant),
+                receivers_parked=await self._receivers(connection, _R.parked_at.is_not(None), tenant),
+                images=images,
+                image_since=image_since,
+            )
+
+    async def now(self) -> datetime:
+        async with self.database.reading() as connection:
+            return await self.database.now(connection)
+
+    async def callback_lags(self, since: timedelta, limit: int = 200) -> list[timedelta]:
+        """From a callback's arrival to the end of its books, of the last submissions that a check read to their end."""
+        async with self.database.reading() as connection:
+            now = await self.database.now(connection)
+            read = _S.outcome.in_([literal_column("'succeeded'"), literal_column("'failed'")])
+            query = select(_S.poked_at, _S.closed_at).where(read, _S.closed_at > now - since)
+            rows = await connection.execute(query.order_by(_S.closed_at.desc()).limit(limit))
+            return [r.closed_at - r.poked_at for r in rows if r.poked_at is not None and r.poked_at <= r.closed_at]
+
+    async def _jobs(self, connection: AsyncConnection, state: JobState, tenant: str | None) -> Count:
+        query = _of(select(_J.created_at).where(_in(state)), _J.tenant, tenant).order_by(_J.created_at, _J.job_id)
+        return await self._count(connection, query, self.counted_max if state in SETTLED else self.unsettled_max)
+
+    async def _receivers(self, connection: AsyncConnection, which: ColumnElement[bool], tenant: str | None) -> Count:
+        return await self._count(connection, _of(select(_R.tenant).where(which), _R.tenant, tenant))
+
+    async def _images(self, connection: AsyncConnection, tenant: str | None) -> tuple[Count, datetime | None]:
+        """The longest pending have no index: those that are due first are looked at."""
+        query = select(_I.created_at).where(_I.due_at.is_not(None))
+        if tenant is not None:
+            query = query.join(t.jobs, _J.job_id == _I.job_id).where(_J.tenant == tenant)
+        looked_at = query.order_by(_I.due_at).limit(LOOKED_AT + 1).subquery()
+        found, since = (await connection.execute(select(func.count(), func.min(looked_at.c.created_at)))).one()
+        return Count(min(found, LOOKED_AT), found > LOOKED_AT), since
+
+    async def _count(self, connection: AsyncConnection, query: Select[Any], at_most: int | None = None) -> Count:
+        limit = at_most or self.counted_max
+        some: FromClause = query.limit(limit + 1).subquery()
+        found: int = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
+        return Count(min(found, limit), found > limit)
+
+
+async def _oldest(connection: AsyncConnection, tenant: str | None) -> dict[JobState, datetime]:
+    found: dict[JobState, datetime] = {}
+    for state in JobState:
+        if state in SETTLED:
+            continue
+        queued = state is JobState.QUEUED
+        since = _J.created_at if queued else func.coalesce(_J.submitted_at, _J.created_at, type_=_J.created_at.type)
+        query = _of(select(since.label("since")).where(_in(state)), _J.tenant, tenant).order_by(_J.created_at)
+        first = query.limit(1 if queued else LOOKED_AT).subquery()
+        oldest = (await connection.execute(select(func.min(first.c.since)))).scalar_one()
+        if oldest is not None:
+            found[state] = oldest
+    return found
+
+
+async def _unresolved(connection: AsyncConnection, tenant: str | None) -> tuple[int, datetime | None]:
+    """As `Life.credits` says it: what is open is unresolved, but for what goes as it should."""
+    as_it_should = _GOING & ((_S.number == _J.submission) | _S.task_id.is_not(None))
+    query = select(_S.sent_at, case((as_it_should, 0), else_=1).label("unresolved")).join(t.jobs, _J.job_id == _S.job_id)
+    looked_at = _of(query.where(_OPEN), _J.tenant, tenant).order_by(_S.sent_at).limit(LOOKED_AT).subquery()
+    c = looked_at.c
+    since = func.min(case((c.unresolved == 1, c.sent_at)), type_=_S.sent_at.type)
+    count, sent_at = (await connection.execute(select(func.sum(c.unresolved), since))).one()
+    return PRICE * int(count or 0), sent_at
+
+
+def _open_submissions(tenant: str | None) -> Select[Any]:
+    query = select(_S.sent_at).where(_OPEN)
+    if tenant is not None:
+        query = query.join(t.jobs, _J.job_id == _S.job_id).where(_J.tenant == tenant)
+    return query.order_by(_S.sent_at)
+
+
+async def _first(connection: AsyncConnection, column: ColumnElement[Any], where: ColumnElement[bool]) -> datetime | None:
+    found: datetime | None = (await connection.execute(select(func.min(column)).where(where))).scalar_one()
+    return found
+
+
+def _of(query: Select[Any], column: ColumnElement[str], tenant: str | None) -> Select[Any]:
+    return query if tenant is None else query.where(column == tenant)
+
+
+def _in(state: JobState) -> ColumnElement[bool]:
+    return _J.state == literal_column(repr(state.value))
