@@ -32,9 +32,10 @@ check: $(VENV)/.dev ## Format, lint, strict types, layering, then all tests (mig
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(MAKE) --no-print-directory test
 
-fix: $(VENV)/.dev ## Format, and mend what the linter can mend: the only target that changes files
+fix: $(VENV)/.dev ## Format, mend what the linter can mend, write docs/openapi.json anew: the only target that changes files
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
+	@$(BIN)/gateway openapi --output docs/openapi.json
 
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --python-version 3.11 \

@@ -18,7 +18,7 @@ IdempotencyKey = Annotated[
         description="Makes the request safe to repeat: the same key and body yield the first job, for 0 credits. 1 to 255 "
         "visible ASCII characters, bare or quoted. Another body with the same key → 422.",
         examples=["order-17"],
-        json_schema_extra={"pattern": r'''^([!-~]{1,255}|"[!-~]{1,255}")$'''},
+        json_schema_extra={"pattern": r"""^([!-~]{1,255}|"[!-~]{1,255}")$"""},
     ),
 ]
 

@@ -35,7 +35,7 @@ class ErrorView(BaseModel):
     retryable: bool = Field(description="Whether the same request may succeed if it is sent again.")
 
 
-class CreditsView(BaseModel):
+class JobCreditsView(BaseModel):
     """What the job costs, over all of its submissions."""
 
     reserved: int = Field(description="Set aside for work that is going as it should.")
@@ -82,7 +82,7 @@ class JobView(BaseModel):
     idempotency_key: str | None
     images: list[ImageView] = Field(description="Empty until there are some; also of a canceled job whose task went on.")
     error: ErrorView | None
-    credits: CreditsView
+    credits: JobCreditsView
     upstream: UpstreamView
     attempts: int = Field(description="Sends.")
     submissions: int = Field(description="Sends not proven unaccepted.")
@@ -140,7 +140,7 @@ def _fields(life: Life, base_url: str) -> dict[str, Any]:
         "error": ErrorView(code=job.error.code, message=job.error.message, retryable=job.error.retryable)
         if job.error
         else None,
-        "credits": CreditsView(reserved=credits.reserved, consumed=credits.consumed, unresolved=credits.unresolved),
+        "credits": JobCreditsView(reserved=credits.reserved, consumed=credits.consumed, unresolved=credits.unresolved),
         "upstream": UpstreamView(task_id=task.task_id, status=task.upstream_status) if task else UpstreamView(),
         "attempts": life.attempts,
         "submissions": life.unproven,

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TypedDict
 
@@ -57,6 +58,7 @@ from app.outbound.client import OutboundClient
 from app.outbound.guard import Guard
 from app.reconcile.reconcile import Housekeeping, Reconciler
 from app.requests import RequestLog
+from app.retention.prune import Pruner
 from app.settlement.settle import Settlement, Wakes
 from app.settlement.watchers import Watchers
 from app.stats.figures import Figures
@@ -80,6 +82,7 @@ from app.storage.process_lock import only_process
 from app.storage.queue import QueueStore
 from app.storage.receipts import ReceiptStore
 from app.storage.receivers import ReceiverStore
+from app.storage.retention import RetentionStore
 from app.storage.tenants import TenantStore
 from app.storage.usage import UsageStore
 from app.storage.wakeups import Wakeups
@@ -100,6 +103,7 @@ POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
 HOUSEKEEPING_EVERY = 15.0  #: seconds
 ARCHIVE_EVERY = 5.0  #: seconds between looks for pictures that nobody rang for
 PICTURE_URL_MAX = 4096  #: characters; the upstream signs its addresses
+PRUNE_EVERY = 600.0  #: seconds
 STOP_GRACE = 12.0  #: seconds that a stop waits for what is in flight, after the server's own; in sum below the usual 30 s
 
 
@@ -288,6 +292,10 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
     if gateway.archive is not None:
         loops.append(Loop("archive", gateway.archive.sweep, floor=ARCHIVE_EVERY, wake=settlement.wakes.archive))
         stops.append(gateway.archive.stop)
+    if gateway.settings.retention_days:
+        release = gateway.archive.release if gateway.archive is not None else None
+        pruner = Pruner(RetentionStore(database), timedelta(days=gateway.settings.retention_days), release)
+        loops.append(Loop("prune", pruner.sweep, floor=PRUNE_EVERY))
     gateway.on_stop.extend([dispatcher.send_no_more, gateway.deliverer.send_no_more])
     try:
         async with _looping(loops):
@@ -333,6 +341,7 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
     tenants, deliveries = TenantStore(database, vault), DeliveryStore(database)
     delivery_guard = Guard(_allowed("GATEWAY_DELIVERY_ALLOW", settings.delivery_allow))
     sender = Sender(OutboundClient(delivery_guard), tenants.live_secrets)
+    archive = _archive(settings, database, settlement.wakes, metrics)
     picture_links = PictureLinks(vault.derive("signed-links"), clock)
     return Gateway(
         settings=settings,
@@ -356,22 +365,28 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
         delivery_list=DeliveryList(database),
         receivers=ReceiverStore(database),
         deliverer=Deliverer(
-            deliveries, sender, _payload_writers(settings, picture_links, clock), wake=settlement.wakes.deliver
+            deliveries,
+            sender,
+            _payload_writers(settings, picture_links, clock),
+            wake=settlement.wakes.deliver,
+            metrics=metrics,
         ),
         receiver=Receiver(receipts, settlement, metrics),
-        archive=_archive(settings, database, settlement.wakes),
+        archive=archive,
         picture_links=picture_links,
         metrics=metrics,
-        figures=Figures(database, settings.policy()),
+        figures=Figures(database, settings.policy(), keeps_images=archive is not None),
         scrapers=Scrapers(access),
         on_stop=[watchers.stop],
     )
 
 
-def _archive(settings: Settings, database: Database, wakes: Wakes) -> ImageArchive | None:
+def _archive(settings: Settings, database: Database, wakes: Wakes, metrics: Metrics) -> ImageArchive | None:
     guard = Guard(_allowed("GATEWAY_IMAGE_ALLOW", settings.image_allow), url_max=PICTURE_URL_MAX)
     store = open_image_store(settings.image_store_url)
-    return ImageArchive(PictureStore(database), store, OutboundClient(guard), wakes.archive) if store is not None else None
+    if store is None:
+        return None
+    return ImageArchive(PictureStore(database), store, OutboundClient(guard), wakes.archive, metrics=metrics)
 
 
 def _payload_writers(settings: Settings, links: PictureLinks, clock: Clock) -> Mapping[CallbackFormat, PayloadWriter]:

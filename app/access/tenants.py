@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from app.access.callers import Caller, CurrentCaller
 from app.access.names import tenant_name
@@ -17,6 +17,7 @@ from app.problems import FieldProblem, invalid, not_found
 from app.requests import read_model
 from app.response_headers import headers
 from app.storage.tenants import DeliverySecrets, Tenant, TenantStore
+from app.whole_number import WHOLE
 
 router = APIRouter(prefix="/tenants", tags=["operators"], responses=problems(401, 403, 503))
 
@@ -24,8 +25,8 @@ BODY_MAX = 16 * 1024  #: bytes
 COUNT_MAX = 2**31 - 1  #: what the columns hold
 RATE_MIN, RATE_MAX = 0.001, 100_000.0  #: requests a second
 
-Count = Annotated[StrictInt, Field(ge=0, le=COUNT_MAX)]
-Rate = Annotated[StrictInt | StrictFloat, Field(ge=RATE_MIN, le=RATE_MAX, allow_inf_nan=False)]
+Count = Annotated[StrictInt, Field(ge=0, le=COUNT_MAX), WHOLE]
+Rate = Annotated[float, Field(strict=True, ge=RATE_MIN, le=RATE_MAX, allow_inf_nan=False)]
 
 
 class LimitsRequest(BaseModel):
@@ -41,8 +42,7 @@ class LimitsRequest(BaseModel):
     requests_per_second: Rate | None = Field(None, description="Accepting requests, on average.")
 
     def limits(self) -> Limits:
-        rate = self.requests_per_second
-        return Limits(self.monthly_credits, self.open_jobs_max, None if rate is None else float(rate))
+        return Limits(self.monthly_credits, self.open_jobs_max, self.requests_per_second)
 
 
 class TenantView(BaseModel):

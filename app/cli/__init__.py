@@ -14,6 +14,7 @@ from app.cli import receivers as _receivers
 from app.cli import tenants as _tenants
 from app.cli.demo import demo
 from app.cli.emulator import emulator
+from app.cli.openapi import openapi
 from app.cli.serve import serve
 from app.cli.worker import worker
 
@@ -28,6 +29,7 @@ cli.command()(serve)
 cli.command()(worker)
 cli.command()(demo)
 cli.command()(emulator)
+cli.command(hidden=True)(openapi)
 cli.add_typer(_jobs.cli, name="jobs")
 cli.add_typer(_dispatch.cli, name="dispatch")
 cli.add_typer(_database.cli, name="db")

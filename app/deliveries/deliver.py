@@ -17,6 +17,7 @@ from app.lifecycle.delivery import DeliveryState
 from app.lifecycle.job import CallbackFormat, Life
 from app.lifecycle.senders import Room, SenderLimits
 from app.loops import Wake
+from app.metrics import Metrics
 from app.storage.deliveries import MANUAL, Attempt, ClaimedDelivery, DeliveryStore, Recorded
 from app.storage.grouped import GroupedWriter
 
@@ -49,9 +50,10 @@ class Deliverer:
         wake: Wake,
         limits: SenderLimits = SenderLimits(),
         monotonic: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store, self._sender, self._writers, self._wake = store, sender, writers, wake
-        self._limits, self._monotonic = limits, monotonic
+        self._limits, self._monotonic, self._metrics = limits, monotonic, metrics or Metrics()
         self._sending: dict[asyncio.Task[Any], ClaimedDelivery] = {}
         self._records: GroupedWriter[Attempt, Recorded | None] = GroupedWriter(store.record)
         self._manual = 0
@@ -141,6 +143,7 @@ class Deliverer:
         attempt = await self._made(delivery)
         recorded = await self._records.put(attempt)
         _tell(attempt, recorded)
+        self._metrics.delivery_attempted(_outcome_of(attempt, recorded))
         if recorded is not None and recorded.resumed:
             self._wake.ring()
         return recorded
@@ -164,6 +167,19 @@ class Deliverer:
             # Without its text: it may hold what the job says.
             log.error("a delivery's body cannot be written", job_id=str(life.job.job_id), error=type(error).__name__)
             return None
+
+
+def _outcome_of(attempt: Attempt, recorded: Recorded | None) -> str:
+    """In a word, for the metrics."""
+    if attempt.outcome.succeeded:
+        return "delivered"
+    if (
+        recorded is None
+        or attempt.delivery.number == MANUAL
+        or recorded.state not in (DeliveryState.GONE, DeliveryState.EXHAUSTED)
+    ):
+        return "failed"
+    return recorded.state.value
 
 
 def _tell(attempt: Attempt, recorded: Recorded | None) -> None:

@@ -24,6 +24,7 @@ from app.images.next_try import TRIES, after_failure
 from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, ImageStoreUnavailableError
 from app.lifecycle.job import Picture, PictureState
 from app.loops import Wake
+from app.metrics import Metrics
 from app.outbound.client import OutboundClient
 from app.outbound.errors import OutboundError
 from app.storage.images import DuePicture, PictureFacts, PictureStore, Recorded
@@ -55,9 +56,11 @@ class ImageArchive:
         wake: Wake,
         *,
         deadline: timedelta = DEADLINE,
+        metrics: Metrics | None = None,
     ) -> None:
         self.store = store
         self._pictures, self._client, self._wake, self._deadline = pictures, client, wake, deadline
+        self._metrics = metrics or Metrics()
         self._inspectors = asyncio.Semaphore(1)  # the largest picture allowed takes 800 MB while it is decoded
         self._working: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
@@ -144,6 +147,7 @@ class ImageArchive:
     async def _archive(self, due: DuePicture, now: datetime) -> None:
         if due.attempts > TRIES:  # ended by nobody: each try took its process with it
             await self._pictures.end(due, PictureState.GIVEN_UP, "every try was cut off")
+            self._metrics.image_tried("given_up")
             return
         try:
             data = await fetch(self._client, due.source_url, deadline=self._deadline)
@@ -155,6 +159,7 @@ class ImageArchive:
         recorded = await self._pictures.record_stored(due, _facts(found))
         if recorded is Recorded.STORED:
             log.info("picture stored", **_named(due), bytes=found.byte_count, sha256=found.sha256, attempts=due.attempts)
+            self._metrics.image_tried("stored")
             await self._make_sure(found, data)
         elif recorded is Recorded.WITHDRAWN:
             await self._pictures.postpone(due, "its object is being deleted just now", SOON, counts=False)
@@ -180,6 +185,7 @@ class ImageArchive:
             self._store_is_down = True
         step, told = after_failure(error, attempt=due.attempts, age=due.age(now)), _told(error)
         log.warning("picture not stored", **_named(due), reason=told, state=step.state.value, attempts=due.attempts)
+        self._metrics.image_tried("failed" if step.pause is not None else step.state.value)
         if step.pause is None:
             await self._pictures.end(due, step.state, told)
         else:

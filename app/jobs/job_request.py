@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from app.lifecycle.job import CallbackFormat
 from app.lifecycle.request import PROMPT_MAX, RANDOM_SEED, SEED_MAX, GenerationRequest, OutputFormat, Size
+from app.whole_number import WHOLE
 
 BODY_MAX = 256 * 1024  #: bytes; the largest valid body is well under this
 BATCH_BODY_MAX = 8 * 1024 * 1024  #: bytes; so is the largest valid batch
@@ -61,7 +62,7 @@ class JobRequest(BaseModel):
     size: Annotated[Size, BeforeValidator(_star_for_x)] = Field(
         "1024*1024", description="Width and height in pixels; `x` is accepted for `*`."
     )
-    seed: Annotated[StrictInt, Field(ge=RANDOM_SEED, le=SEED_MAX)] = Field(
+    seed: Annotated[StrictInt, Field(ge=RANDOM_SEED, le=SEED_MAX), WHOLE] = Field(
         RANDOM_SEED, description="The same seed and request give the same picture; -1 is random."
     )
     output_format: OutputFormat = Field("jpeg", description="The picture's format.")
@@ -71,8 +72,8 @@ class JobRequest(BaseModel):
     priority: Literal["high", "normal", "low"] = Field("normal", description="Order within the tenant's queue.")
     callback_url: Annotated[Text, Field(min_length=1, max_length=2000, json_schema_extra={"format": "uri"})] | None = Field(
         None,
-        description="Called once the job is settled, by Standard Webhooks; see the callbacks of this operation. https, and at a "
-        "public address, unless the operator allows others.",
+        description="Called once the job is settled, by Standard Webhooks; see the callbacks of this operation. https, and "
+        "at a public address, unless the operator allows others.",
     )
     reuse: Literal["never", "exact"] = Field(
         "never",

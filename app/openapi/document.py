@@ -16,12 +16,13 @@ from app.openapi.examples import ANSWERS, BODIES
 from app.openapi.introduction import DESCRIPTION, PATH_PARAMETERS, TAGS
 from app.openapi.naming import name_all
 from app.openapi.shared_problems import share_problems
-from app.problems import ProblemBody
+from app.problems import ProblemBody, title_of
 from app.response_headers import HEADERS, headers
 
 Document = dict[str, Any]
 
 _METHODS = ("post", "get", "put", "delete")  #: in which order a path shows them
+_NOTHING_SAID = "Successful Response"  #: FastAPI's word for it
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
 
 
@@ -52,7 +53,9 @@ def _finished(document: Document) -> Document:
         _tell_problems(operation)
         _tell_parameters(operation)
         _tell_examples(operation)
-        for response in operation["responses"].values():
+        for status, response in operation["responses"].items():
+            if response["description"] == _NOTHING_SAID:
+                response["description"] = title_of(int(status))
             response["headers"] = {**headers("X-Request-ID"), **response.get("headers", {})}
         operation["responses"] = dict(sorted(operation["responses"].items()))
     document = _unshared(document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from app.lifecycle.callback_health import CallbackHealth, judge
@@ -39,6 +39,7 @@ class Vitals:
     standings: Standings
     gate: Gate
     callbacks: CallbackFigures
+    keeps_images: bool  #: if not, pictures that are pending stay so
 
 
 class Figures:
@@ -46,9 +47,11 @@ class Figures:
 
     Args:
         policy: as the settings have it; callbacks are judged by it.
+        keeps_images: whether pictures are archived at all; if not, none is waited for.
     """
 
-    def __init__(self, database: Database, policy: Policy) -> None:
+    def __init__(self, database: Database, policy: Policy, *, keeps_images: bool = True) -> None:
+        self._keeps_images = keeps_images
         self._stats, self._pace, self._balance = StatsStore(database), PaceStore(database), BalanceStore(database)
         self._gate, self._history, self._usage, self._policy = (
             GateStore(database), HistoryStore(database), UsageStore(database), policy,
@@ -79,10 +82,15 @@ class Figures:
 
     async def _read_vitals(self, _: None) -> Vitals:
         standings, gate = await self._stats.standings(), await self._gate.read()
-        closed, now = await self._history.recently_closed(HEALTH_WINDOW)
         lags = await self._stats.callback_lags(HEALTH_WINDOW)
         lag = quantiles([(lag.total_seconds(), 1) for lag in lags])
-        return Vitals(standings, gate, CallbackFigures(judge(closed, now, self._policy), lag))
+        return Vitals(standings, gate, CallbackFigures(await self._callback_health(), lag), self._keeps_images)
+
+    async def _callback_health(self) -> CallbackHealth:
+        """Where none are asked for, none are lost."""
+        closed, now = await self._history.recently_closed(HEALTH_WINDOW)
+        health = judge(closed, now, self._policy)
+        return health if self._policy.callbacks_expected else replace(health, loss_ratio=None)
 
     def _reader_of(self, window: Window) -> Callable[[str | None], Awaitable[list[Slice]]]:
         async def read(tenant: str | None) -> list[Slice]:

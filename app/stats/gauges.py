@@ -32,7 +32,7 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "gateway_deliveries_pending": ((), "Deliveries still to be made, up to 10000."),
     "gateway_deliveries_late_seconds": ((), "For how long the longest due delivery has been due."),
     "gateway_receivers": (("health",), "Receivers of deliveries that are failing, or parked."),
-    "gateway_images_pending": ((), "Pictures still to be archived, up to 5000."),
+    "gateway_images_pending": ((), "Pictures still to be archived, up to 5000; not told where none are kept."),
     "gateway_images_unstored_age_seconds": ((), "Since when the longest pending picture waits."),
 }
 
@@ -46,7 +46,8 @@ def gauges(vitals: Vitals | None, difference: Difference | None) -> Iterator[Met
     yield from _gate(vitals.gate, vitals.standings.now)
     yield from _callbacks(vitals.callbacks)
     yield from _money(vitals.standings, difference)
-    yield from _outbound(vitals.standings)
+    yield from _deliveries(vitals.standings)
+    yield from _images(vitals.standings, told=vitals.keeps_images)
 
 
 def _jobs(s: Standings) -> Iterator[Metric]:
@@ -85,13 +86,16 @@ def _money(s: Standings, difference: Difference | None) -> Iterator[Metric]:
     yield _gauge("gateway_books_difference", figures)
 
 
-def _outbound(s: Standings) -> Iterator[Metric]:
+def _deliveries(s: Standings) -> Iterator[Metric]:
     yield _gauge("gateway_deliveries_pending", {(): s.deliveries.found})
     yield _gauge("gateway_deliveries_late_seconds", {(): _age(s.now, s.delivery_due_at)})
     health = {("failing",): s.receivers_failing.found, ("parked",): s.receivers_parked.found}
     yield _gauge("gateway_receivers", health)
-    yield _gauge("gateway_images_pending", {(): s.images.found})
-    yield _gauge("gateway_images_unstored_age_seconds", {(): _age(s.now, s.image_since)})
+
+
+def _images(s: Standings, *, told: bool) -> Iterator[Metric]:
+    yield _gauge("gateway_images_pending", {(): s.images.found} if told else {})
+    yield _gauge("gateway_images_unstored_age_seconds", {(): _age(s.now, s.image_since)} if told else {})
 
 
 def _gauge(name: str, samples: Mapping[Any, float]) -> Metric:

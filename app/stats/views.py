@@ -110,7 +110,7 @@ class StatsView(BaseModel):
     callbacks: CallbacksView | None = Field(description="For admin keys; else null.")
     credits: CreditsView
     deliveries: DeliveriesView
-    images: ImagesView
+    images: ImagesView | None = Field(description="Pictures to be archived; null where none are kept.")
 
 
 def stats_view(
@@ -145,8 +145,12 @@ def stats_view(
             receivers_failing=_count(standings.receivers_failing),
             receivers_parked=_count(standings.receivers_parked),
         ),
-        images=ImagesView(pending=_count(standings.images), oldest_seconds=_age(standings, standings.image_since)),
+        images=_images(standings) if vitals.keeps_images else None,
     )
+
+
+def _images(standings: Standings) -> ImagesView:
+    return ImagesView(pending=_count(standings.images), oldest_seconds=_age(standings, standings.image_since))
 
 
 def _window(window: Window, slices: list[Slice]) -> WindowView:

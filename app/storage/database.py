@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import structlog
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -24,6 +25,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.clock import Clock, system_clock
 from app.errors import SettingsError, StorageUnavailableError
 
+log = structlog.get_logger()
+
 #: SQLSTATE classes that say nothing about our statement, only about the server's moment: connection trouble, out of
 #: resources, operator intervention, deadlock or serialization failure.
 _PASSING = ("08", "53", "57", "40", "55P03", "25006")
@@ -32,7 +35,7 @@ _PASSING_WORDS = ("locked", "busy", "full", "disk i/o", "unable to open", "inter
 _LIMITS = "SELECT set_config('statement_timeout', '15s', true), set_config('idle_in_transaction_session_timeout', '30s', true)"
 _MIGRATION_LOCK = 0x71774A6F62  #: a number of our own for the advisory lock
 _MIGRATION_PAUSE = 0.2  #: seconds between two tries to become the one that migrates
-MIGRATION_LOCK_TIMEOUT = "3s"  #: how long a change of the schema may hold up everybody else
+MIGRATION_LOCK_TIMEOUT = "300ms"  #: how long a change of the schema may hold up everybody else
 
 
 class Database:
@@ -70,7 +73,7 @@ class Database:
     async def migrating(self) -> AsyncIterator[AsyncConnection]:
         """A connection for changing the schema, held by one process at a time; commits at the end.
 
-        No statement on it waits longer than a few seconds for a lock: behind one that waits for a table, everybody else waits.
+        No statement on it waits long for a lock: behind one that waits for a table, everybody else waits.
 
         Raises:
             StorageUnavailableError: the database is out of reach, or a lock could not be had in time.
@@ -94,8 +97,12 @@ class Database:
         await connection.execute(text("SELECT set_config('statement_timeout', '0', false)"))
         await connection.execute(text(f"SELECT set_config('lock_timeout', '{MIGRATION_LOCK_TIMEOUT}', false)"))
         asked = text(f"SELECT pg_try_advisory_lock({_MIGRATION_LOCK})")
+        tries = 0
         while not (await connection.execute(asked)).scalar_one():
             await connection.commit()
+            if tries % 50 == 0:
+                log.info("another process changes the schema; waiting for it")
+            tries += 1
             await asyncio.sleep(_MIGRATION_PAUSE)
         await connection.commit()
 

@@ -58,6 +58,10 @@ class DueStore:
         async with self.database.writing() as connection:
             gate = await lock_gate(connection)
             now = await self.database.now(connection)
+            reopened = check_permits(gate, limit, now, gate_policy).gate
+            if gate.checks_shut is not None and reopened.checks_shut is None:  # before any row is held: it holds them all
+                await write_gate(connection, gate, reopened, now)
+                gate = reopened
             lost = await self._lost_senders(connection, limit, now)
             permits = check_permits(gate, limit - len(lost), now, gate_policy)
             due = await self._due(connection, permits.count, now)

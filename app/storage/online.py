@@ -10,8 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 from alembic import op
+from sqlalchemy import text
 
 from app.storage.database import MIGRATION_LOCK_TIMEOUT as LOCK_TIMEOUT
+
+
+def hold_tables(*names: str) -> None:
+    """Takes all the locks that a migration will need, at once and in the order of the writers, which never hold two crosswise.
+
+    Each taken when its statement comes would deadlock with whoever holds one and waits for the next.
+    """
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE")
 
 
 def create_index(name: str, table: str, columns: list[Any], *, unique: bool = False, where: Any = None) -> None:
@@ -20,6 +30,9 @@ def create_index(name: str, table: str, columns: list[Any], *, unique: bool = Fa
     if op.get_context().dialect.name == "sqlite":
         op.create_index(name, table, columns, unique=unique, **conditions)
         return
+    valid = "SELECT 1 FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = :name AND indisvalid"
+    if op.get_bind().execute(text(valid), {"name": name}).first():
+        return  # made by a try before this one
     with op.get_context().autocommit_block():
         # It waits for old transactions without holding anybody up, so it may take its time.
         op.execute("SELECT set_config('lock_timeout', '0', false)")

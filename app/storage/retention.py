@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, delete, literal, literal_column, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Select, Uuid, delete, literal, literal_column, select, tuple_
 
 from app.storage import tables as t
 from app.storage.database import Database
@@ -30,48 +29,53 @@ _IS_STILL_DELIVERED = (
 )
 
 
+_HAS_PICTURES = select(literal_column("1")).where(t.images.c.job_id == _J.job_id, t.images.c.sha256.is_not(None)).exists()
+
+
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """What one batch let go of."""
 
     jobs: int
-    pictures: tuple[str, ...]  #: SHA-256 of stored pictures that these jobs referred to; others may still do
     reached: Place | None  #: where to go on; None when nothing so old is left
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionStore:
+    """Never takes a job whose books are open, that a check may still change, whose delivery is due, or that is not booked."""
+
     database: Database
 
-    async def prune(self, older_than: timedelta, *, after: Place | None = None, limit: int = 100) -> Pruned:
+    async def pictured(self, older_than: timedelta, limit: int = 100) -> list[UUID]:
+        """Jobs that may go once the archive has let go of their pictures."""
+        async with self.database.reading() as connection:
+            now = await self.database.now(connection)
+            rows = await connection.execute(_over(now - older_than).where(_HAS_PICTURES).limit(limit))
+            return [row.job_id for row in rows]
+
+    async def prune(
+        self, older_than: timedelta, *, keep_pictured: bool, after: Place | None = None, limit: int = 100
+    ) -> Pruned:
         """Deletes up to `limit` jobs that were settled longer ago than `older_than`, from behind `after` on.
 
-        Never one whose books are open, that a check may still change, whose delivery is due, or whose usage is not booked.
+        Args:
+            keep_pictured: the archive is there, so what still has pictures in it stays until they are let go of.
         """
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
-            query = (
-                select(_J.finished_at, _J.job_id)
-                .where(_J.finished_at.is_not(None), _J.finished_at <= now - older_than, _J.booked_open.is_not(None))
-                .where(~_CAN_STILL_CHANGE, ~_IS_STILL_DELIVERED)
-                .order_by(_J.finished_at, _J.job_id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
+            query = _over(now - older_than).limit(limit).with_for_update(skip_locked=True)
+            if keep_pictured:
+                query = query.where(~_HAS_PICTURES)
             if after is not None:
                 place = tuple_(literal(after[0], Instant), literal(after[1], Uuid))
                 query = query.where(tuple_(_J.finished_at, _J.job_id) > place)
             rows = (await connection.execute(query)).all()
-            ids = [row.job_id for row in rows]
-            pictures = await self._pictures_of(connection, ids)
-            if ids:
-                await connection.execute(delete(t.jobs).where(_J.job_id.in_(ids)))
-            last = (rows[-1].finished_at, rows[-1].job_id) if len(rows) == limit else None
-            return Pruned(len(ids), pictures, last)
+            if rows:
+                await connection.execute(delete(t.jobs).where(_J.job_id.in_([row.job_id for row in rows])))
+            return Pruned(len(rows), (rows[-1].finished_at, rows[-1].job_id) if len(rows) == limit else None)
 
-    async def _pictures_of(self, connection: AsyncConnection, ids: Sequence[UUID]) -> tuple[str, ...]:
-        i = t.images.c
-        if not ids:
-            return ()
-        query = select(i.sha256).where(i.job_id.in_(ids), i.sha256.is_not(None)).distinct().order_by(i.sha256)
-        return tuple((await connection.execute(query)).scalars())
+
+def _over(before: datetime) -> Select[Any]:
+    query = select(_J.finished_at, _J.job_id).where(_J.finished_at.is_not(None), _J.finished_at <= before)
+    query = query.where(_J.booked_open.is_not(None), ~_CAN_STILL_CHANGE, ~_IS_STILL_DELIVERED)
+    return query.order_by(_J.finished_at, _J.job_id)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from sqlalchemy import literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.job import Life
 from app.storage import tables as t
+from app.storage.images import alone_with
 from app.storage.lives import lives_of
 
 _SUCCEEDED = t.jobs.c.state == literal_column("'succeeded'")
 _ITS_PICTURES = select(t.images.c.job_id).where(t.images.c.job_id == t.jobs.c.job_id)
-_IS_STORED = t.images.c.state == literal_column("'stored'")
+_IS_STORED = (t.images.c.state == literal_column("'stored'")) & t.images.c.error.is_(None)
 
 Wanted = tuple[str, bytes]  #: a tenant, and the hash of a request
 
@@ -33,6 +35,16 @@ async def reusable(connection: AsyncConnection, wanted: Iterable[Wanted]) -> dic
         for life in await lives_of(connection, (await connection.execute(query)).all()):
             found[tenant, request_hash] = life
     return found
+
+
+async def hold(connection: AsyncConnection, sources: Iterable[Life]) -> set[UUID]:
+    """Keeps the archive from letting go of these jobs' pictures while this transaction lasts; returns those still whole."""
+    lives = list(sources)
+    for sha256 in sorted({picture.sha256 for life in lives for picture in life.pictures if picture.sha256}):
+        await alone_with(connection, sha256)
+    held = select(t.jobs.c.job_id).where(t.jobs.c.job_id.in_([life.job.job_id for life in lives]))
+    whole = held.where(_ITS_PICTURES.exists(), ~_ITS_PICTURES.where(~_IS_STORED).exists())
+    return set((await connection.execute(whole)).scalars())
 
 
 def taken_over(life: Life, source: Life) -> Life:

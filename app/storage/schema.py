@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection
 
 from app.errors import StorageUnavailableError
@@ -21,7 +21,7 @@ from app.storage.database import Database
 
 log = structlog.get_logger()
 
-_PAUSE = 1.0  #: seconds between tries of a migration that did not get its lock
+_PAUSE, _PAUSE_MAX = 2.0, 10.0  #: seconds between tries of a migration that did not get its lock: many times what one may take
 
 #: In a checkout the migrations lie beside `app`; a wheel carries them inside.
 _PLACES = (Path(__file__).parents[1] / "migrations", Path(__file__).parents[2] / "migrations")
@@ -36,7 +36,7 @@ async def upgrade(database: Database, revision: str = "head", *, patience: timed
     Raises:
         StorageUnavailableError: the database is out of reach, or the lock could not be had.
     """
-    until = time.monotonic() + patience.total_seconds()
+    until, pause = time.monotonic() + patience.total_seconds(), _PAUSE
     while True:
         try:
             async with database.migrating() as connection:
@@ -48,8 +48,9 @@ async def upgrade(database: Database, revision: str = "head", *, patience: timed
         except StorageUnavailableError as error:
             if time.monotonic() >= until or not _is_locked(error):
                 raise
-            log.warning("the schema waits for a lock that somebody holds", reason=str(error), again_in=_PAUSE)
-            await asyncio.sleep(_PAUSE)
+            log.warning("the schema waits for a lock that somebody holds", reason=str(error), again_in=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _PAUSE_MAX)
 
 
 async def downgrade(database: Database, revision: str) -> None:
@@ -89,7 +90,7 @@ def _current(connection: Connection) -> str | None:
 
 def _is_locked(error: StorageUnavailableError) -> bool:
     origin = getattr(error.__cause__, "orig", None)
-    return isinstance(origin, LockNotAvailable)
+    return isinstance(origin, LockNotAvailable | DeadlockDetected)
 
 
 def _config(connection: Connection | None = None) -> Config:

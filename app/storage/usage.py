@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import case, delete, func, select, union_all
+from sqlalchemy import case, delete, func, literal_column, select, union_all
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,10 +18,12 @@ from app.lifecycle.limits import Limits, Standing
 from app.storage import books
 from app.storage import tables as t
 from app.storage.database import Database
-from app.storage.lives import lock, metadata_rows
+from app.storage.lives import lock, metadata_rows, write_outbox
 
 _FIGURES = t.USAGE_FIGURES
-_UNBOOKED = t.jobs.c.booked_open.is_(None)
+_J = t.jobs.c
+_SETTLED_BY_OTHERS = (_J.booked_open == literal_column("1")) & _J.finished_at.is_not(None)
+_UNBOOKED = _J.booked_open.is_(None) | _SETTLED_BY_OTHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,19 @@ class UsageStore:
         return len(rows)
 
     async def book_the_unbooked(self, limit: int = 200) -> int:
-        """Enters up to `limit` jobs that a release before this one wrote; returns how many."""
+        """Makes up for up to `limit` jobs that a release before this one accepted or settled; returns how many.
+
+        What this one had accepted and that one settled has not been told to anybody, nor its pictures kept: that is made due.
+        """
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
             query = select(t.jobs.c.job_id).where(_UNBOOKED).order_by(t.jobs.c.job_id).limit(limit)
             ids = (await connection.execute(query)).scalars().all()
-            lives = [life for life in (await lock(connection, ids)).values() if life.job.booked is None] if ids else []
+            lives = [life for life in (await lock(connection, ids)).values() if _is_unbooked(life)] if ids else []
             await books.enter(connection, lives, now)
             await books.mark(connection, lives)
-            await self._index_metadata(connection, lives)
+            await self._index_metadata(connection, [life for life in lives if life.job.booked is None])
+            await write_outbox(connection, [life for life in lives if life.job.booked is not None], now)
         return len(lives)
 
     async def _index_metadata(self, connection: AsyncConnection, lives: Sequence[Life]) -> None:
@@ -128,6 +134,10 @@ def _by_tenant(month: date, tenant: str | None) -> Any:
     consumed, held = func.sum(both.c.consumed).label("consumed"), func.sum(both.c.held).label("held")
     some = (consumed != 0) | (held != 0)
     return select(both.c.tenant, consumed, held).group_by(both.c.tenant).having(some).order_by(consumed.desc(), both.c.tenant)
+
+
+def _is_unbooked(life: Life) -> bool:
+    return life.job.booked is None or (life.job.is_settled and life.job.booked.open == 1)
 
 
 def _by_day(first: date, last: date, tenant: str | None) -> Any:

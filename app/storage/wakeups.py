@@ -79,7 +79,12 @@ class Wakeups:
     async def _connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
         url = self._database.url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = await psycopg.AsyncConnection.connect(
-            url, autocommit=True, connect_timeout=5, application_name="qwen-image-gateway wake-ups"
+            url,
+            autocommit=True,
+            connect_timeout=5,
+            application_name="qwen-image-gateway wake-ups",
+            keepalives_idle=10,
+            tcp_user_timeout=15_000,
         )
         await connection.execute(f"LISTEN {_CHANNEL}")
         return connection

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from app.storage.online import hold_tables
 from app.storage.types import Instant, Json, RowNumber
 
 revision = "0002"
@@ -18,6 +19,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    hold_tables("tenants", "api_keys", "jobs")
     op.create_table(
         "audit",
         sa.Column("audit_id", RowNumber, autoincrement=True, nullable=False),
@@ -111,6 +113,15 @@ def upgrade() -> None:
     )
     op.create_index("deliveries_job", "deliveries", ["job_id"], unique=False)
     op.create_index("deliveries_newest", "deliveries", ["created_at", "delivery_id"], unique=False)
+    op.create_index(
+        "deliveries_lanes",
+        "deliveries",
+        ["tenant", "origin", "due_at", "delivery_id"],
+        unique=False,
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index("deliveries_state_newest", "deliveries", ["state", "created_at", "delivery_id"], unique=False)
     op.create_index("deliveries_tenant_newest", "deliveries", ["tenant", "created_at", "delivery_id"], unique=False)
     op.create_index(
         "deliveries_unfinished",

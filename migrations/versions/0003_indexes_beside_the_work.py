@@ -28,7 +28,7 @@ def upgrade() -> None:
     create_index(
         "jobs_reusable", "jobs", ["tenant", "request_hash"], where=sa.text("request_hash IS NOT NULL AND state = 'succeeded'")
     )
-    create_index("jobs_unbooked", "jobs", ["job_id"], where=sa.text("booked_open IS NULL"))
+    create_index("jobs_unbooked", "jobs", ["job_id"], where=sa.text("booked_open IS NULL OR (booked_open = 1 AND finished_at IS NOT NULL)"))
 
 
 def downgrade() -> None:

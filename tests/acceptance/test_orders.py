@@ -344,5 +344,8 @@ async def test_usage_is_by_day_and_tenant_and_tenants_see_their_own(stage: Stage
             {"from": "yesterday"},
             {"since": "2026-01-01"},
             {"from": "1900-01-01"},
+            {"to": "0"},
+            {"from": "1767225600"},
+            {"from": "2026-01-01T00:00:00"},
         ]
-        assert [(await a.get("/usage", params=params)).status_code for params in bad] == [422] * 4
+        assert [(await a.get("/usage", params=params)).status_code for params in bad] == [422] * 7

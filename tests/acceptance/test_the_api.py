@@ -122,6 +122,7 @@ GOOD: dict[str, Any] = {"prompt": "A fox"}
         (json.dumps({**GOOD, "seed": True}).encode(), "seed"),
         (json.dumps({**GOOD, "seed": "7"}).encode(), "seed"),
         (json.dumps({**GOOD, "seed": 1.5}).encode(), "seed"),
+        (b'{"prompt": "A fox", "seed": 9007199254740994.0}', "seed"),
         (b'{"prompt": "A fox", "seed": NaN}', "seed"),
         (json.dumps({**GOOD, "output_format": "gif"}).encode(), "output_format"),
         (json.dumps({**GOOD, "metadata": {str(n): "" for n in range(17)}}).encode(), "metadata"),
@@ -151,6 +152,13 @@ async def test_a_body_that_does_not_fit_gets_a_clear_error_and_is_not_echoed(sta
     assert problem["errors"][0]["field"].split(".")[0] == field
     assert len(answer.content) < 2000
     assert (await stage.api.get("/jobs")).json()["jobs"] == []
+
+
+async def test_a_whole_number_is_one_however_it_is_written(paused: Stage) -> None:
+    headers = {"Idempotency-Key": "order-1", **JSON}
+    first = await paused.api.post("/jobs", content=b'{"prompt": "A fox", "seed": 24}', headers=headers)
+    again = await paused.api.post("/jobs", content=b'{"prompt": "A fox", "seed": 24.0}', headers=headers)
+    assert (first.status_code, again.status_code, again.json()["seed"]) == (202, 200, 24)
 
 
 @pytest.mark.parametrize("prompt", ["x" * 2000, "🦊" * 2000, "雨后的江南小镇", "a\nb"])

@@ -21,10 +21,10 @@ from app.lifecycle.policy import Policy
 from app.lifecycle.transitions import decide
 from app.storage.database import Database, database_url
 from app.storage.due import DueStore
-from app.storage.intake import IntakeStore
 from app.storage.lives import LifeStore
+from app.storage.queue import QueueStore
 from tests.databases import running_postgres
-from tests.storage.factory import new_job, queue_of
+from tests.storage.factory import new_job, take
 
 GROUP = 100  #: jobs in one transaction
 PARTS = 5  #: the work is timed in so many parts: does it slow down?
@@ -34,13 +34,13 @@ async def work_through(database: Database, jobs: int) -> list[dict[str, float]]:
     """Jobs a second of each step, part by part, from accept to settled."""
     policy = Policy(callback_grace=timedelta(microseconds=1))
     gate = GatePolicy(max_in_flight=1000, submit_rate=1e6, status_rate=1e6)
-    queue, due, lives, intake = queue_of(database), DueStore(database), LifeStore(database), IntakeStore(database)
+    queue, due, lives = QueueStore(database), DueStore(database), LifeStore(database)
 
     def decided(life, news, now):  # type: ignore[no-untyped-def]
         return decide(life, news, now, policy)
 
     for _ in range(jobs // GROUP):
-        await intake.insert_if_absent([new_job() for _ in range(GROUP)])
+        await take(database, [new_job() for _ in range(GROUP)])
     parts, done = [], 0
     for _ in range(PARTS):
         spent = {"claim": 0.0, "confirm": 0.0, "claim checks": 0.0, "settle": 0.0}

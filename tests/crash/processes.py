@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 ADMIN_KEY = "gw_test_admin_key_0123456789"
 UPSTREAM_KEY = "sk-emulator"
 SECRET_KEY = "only-the-tests-have-this-secret-key"
-PATIENCE = 30.0  #: seconds
+PATIENCE = 90.0  #: seconds
 Found = TypeVar("Found")
 
 

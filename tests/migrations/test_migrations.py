@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -175,6 +177,56 @@ async def test_an_upgrade_that_cannot_have_its_lock_gives_way_and_holds_nobody_u
     assert await schema.current(others) == schema.newest()
 
 
+async def test_an_upgrade_succeeds_beside_those_who_write(postgres_url: str, open_database: OpenDatabase) -> None:
+    """They hold rows and then change them: locks that are taken one by one would go crosswise with theirs."""
+    migrating = open_database(postgres_url)
+    await Factory(migrating).queued(4)
+    await schema.downgrade(migrating, "0001")
+    done = threading.Event()
+    writers = [asyncio.create_task(asyncio.to_thread(_write_until, done, postgres_url)) for _ in range(4)]
+    try:
+        await schema.upgrade(migrating)
+    finally:
+        done.set()
+        written = [rounds for rounds, _, _ in await asyncio.gather(*writers)]
+    assert await schema.current(migrating) == schema.newest()
+    assert all(written)
+
+
+async def test_an_upgrade_that_waits_leaves_most_of_the_time_to_the_writers(
+    postgres_url: str, open_database: OpenDatabase
+) -> None:
+    migrating = open_database(postgres_url)
+    await Factory(migrating).queued(1)
+    await schema.downgrade(migrating, "0001")
+    done = threading.Event()
+    with psycopg.connect(postgres_url) as report, capture_logs() as logs:
+        report.execute("SELECT count(*) FROM jobs")
+        waiting = asyncio.create_task(schema.upgrade(migrating))
+        writer = asyncio.create_task(asyncio.to_thread(_write_until, done, postgres_url))
+        while len(logs) < 3:
+            assert await schema.current(migrating) == "0001"
+        done.set()
+        _, longest, took = await writer
+        assert longest < took / 2
+    await waiting
+
+
+def _write_until(done: threading.Event, url: str) -> tuple[int, float, float]:
+    """Changes jobs as the gateway does: how often, the sum of its waits over 50 ms, and the time in all, in seconds."""
+    rounds, waited, began = 0, 0.0, time.monotonic()
+    with psycopg.connect(url) as connection:
+        while not done.is_set() or not rounds:
+            at = time.monotonic()
+            for (job_id,) in connection.execute("SELECT job_id FROM jobs ORDER BY job_id FOR UPDATE").fetchall():
+                connection.execute("UPDATE jobs SET updated_at = clock_timestamp() WHERE job_id = %s", [job_id])
+            connection.commit()
+            rounds += 1
+            if (took := time.monotonic() - at) > 0.05:
+                waited += took
+    return rounds, waited, time.monotonic() - began
+
+
 async def test_an_upgrade_whose_patience_ends_leaves_the_schema_as_it_was(
     postgres_url: str, open_database: OpenDatabase
 ) -> None:
@@ -192,6 +244,7 @@ async def test_an_index_that_a_failed_try_left_behind_is_made_anew(postgres_url:
     await schema.downgrade(migrating, "0002")
     with psycopg.connect(postgres_url, autocommit=True) as operator:
         operator.execute("CREATE INDEX jobs_finished ON jobs (tenant)")
+        operator.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'jobs_finished'::regclass")
     await schema.upgrade(migrating)
     with psycopg.connect(postgres_url) as operator:
         (definition,) = operator.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'jobs_finished'").fetchone() or (

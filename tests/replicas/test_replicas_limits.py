@@ -43,7 +43,7 @@ async def test_the_submit_rate_holds_over_all_workers(postgres_url: str, tmp_pat
         arrivals = here.world.account()["submit_times"]
         assert len(arrivals) == len(accepted)
         assert most_in_a_second(arrivals) <= RATE + BURST + RATE * spread
-        assert spread < 1.0, "the machine is too slow to measure"
+        assert spread < 5.0, "the machine is too slow to measure"
         assert most_in_a_second(arrivals) >= RATE * 0.6, "the limit was never pressed"
 
 

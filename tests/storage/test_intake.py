@@ -226,7 +226,7 @@ async def fixed(factory: Factory, state: JobState = JobState.SUCCEEDED, *, store
     if stored:
         values = {
             "state": "stored",
-            "sha256": "ab",
+            "sha256": "ab" * 32,
             "media_type": "image/png",
             "width": 8,
             "height": 8,
@@ -252,7 +252,7 @@ async def test_an_identical_job_with_stored_pictures_settles_a_new_one_for_nothi
     assert taken.lives == (life,)
     assert (life.job.state, life.job.completed_via, life.job.reused_from) == ("succeeded", "reuse", source.job.job_id)
     assert (life.job.images, life.job.finished_at, life.submissions) == (source.job.images, clock.now, ())
-    assert [(p.is_stored, p.sha256, p.width) for p in life.pictures] == [(True, "ab", 8)]
+    assert [(p.is_stored, p.sha256, p.width) for p in life.pictures] == [(True, "ab" * 32, 8)]
     assert (life.credits.reserved, life.credits.consumed) == (0, 0)
     assert [e.type for e in await HistoryStore(factory.database).events(life.job.job_id)] == ["accepted", "succeeded"]
     async with factory.database.reading() as connection:

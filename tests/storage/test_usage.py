@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.lifecycle.answers import Refusal, Refused, Unproven
+from app.lifecycle.job import CallbackFormat
 from app.lifecycle.limits import Limits, Standing
 from app.lifecycle.news import Answered, CancelAsked, Claimed, LeaseExpired
 from app.lifecycle.states import JobState
@@ -155,3 +156,26 @@ async def test_limits_are_read_with_the_standing(factory: Factory, usage: UsageS
     await factory.in_state(JobState.RUNNING)
     limits, found, now = await usage.standing("acme")
     assert (limits, found, now) == (Limits(monthly_credits=50), Standing(1, 5, 0), clock.now)
+
+
+async def test_what_a_release_before_settled_is_booked_told_and_archived(factory: Factory, usage: UsageStore) -> None:
+    """This one accepted it, and an old worker settled it without a word."""
+    called = {"callback_url": "https://caller.example/", "callback_format": CallbackFormat.SIGNED}
+    life = await factory.in_state(JobState.RUNNING, **called)
+    await factory.tell(life.job.job_id, succeeded(str(life.submissions[0].task_id)))
+    async with factory.database.writing() as connection:  # as the old worker leaves it
+        for table in (t.deliveries, t.images, t.usage_entries):
+            await connection.execute(table.delete())
+        await connection.execute(update(t.jobs).values(booked_open=1, booked_held=5, booked_consumed=0))
+        row = {"tenant": "acme", "day": TODAY, **dict.fromkeys(t.USAGE_FIGURES, 0), "open": 1, "held": 5, "accepted": 1}
+        await connection.execute(t.usage_entries.insert(), [row])
+    assert await usage.book_the_unbooked() == 1
+    assert await usage.book_the_unbooked() == 0
+    assert await standing(usage) == (0, 0, 5)
+    (day,) = await usage.days(TODAY, TODAY, "acme")
+    assert (day.accepted, day.succeeded, day.credits_consumed) == (1, 1, 5)
+    async with factory.database.reading() as connection:
+        counts = [
+            (await connection.execute(select(func.count()).select_from(x))).scalar_one() for x in (t.deliveries, t.images)
+        ]
+    assert counts == [1, 1]
