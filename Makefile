@@ -18,7 +18,7 @@ serve: $(VENV)/.runtime ## Serve the API with the settings of the environment or
 	@$(BIN)/gateway serve $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses auto $(ARGS)
 
 long: $(VENV)/.dev ## Run the tests that need a package of the system (pgbouncer), or minutes
 	@$(BIN)/pytest -m long $(ARGS)

@@ -9,12 +9,13 @@ from datetime import timedelta
 
 import structlog
 
+from app.errors import StorageUnavailableError
 from app.lifecycle.answers import SubmitAnswer, Unproven
 from app.lifecycle.job import Life
 from app.lifecycle.news import Answered, GivenBack
 from app.lifecycle.ownership import new_token
 from app.settlement.settle import Settlement
-from app.storage.queue import QueueStore
+from app.storage.queue import Claim, QueueStore
 from app.upstream.client import UpstreamClient
 
 log = structlog.get_logger()
@@ -42,6 +43,7 @@ class Dispatcher:
         self._submit_timeout = submit_timeout
         self._monotonic = monotonic
         self._sending: set[asyncio.Task[None]] = set()
+        self._in_doubt: set[bytes] = set()  # tokens of claims whose commit broke off; what bears them was never sent
         self._stopping = False
 
     async def sweep(self) -> float | None:
@@ -49,8 +51,9 @@ class Dispatcher:
         free = SENDERS - len(self._sending)
         if free <= 0 or self._stopping:
             return None  # a sender that ends rings the bell
+        await self._give_back_what_is_in_doubt()
         claimed_at = self._monotonic()
-        claim = await self._queue.claim_due(free, self._settlement.gate_policy, self._settlement.decide, new_token)
+        claim = await self._claim(free)
         self._settlement.saw_gate(claim.gate)
         self._settlement.announce([change for change, _ in claim.taken])
         for change, token in claim.taken:
@@ -85,6 +88,28 @@ class Dispatcher:
     def send_no_more(self) -> None:
         """From now on, what is claimed and unsent is given back."""
         self._stopping = True
+
+    async def _claim(self, free: int) -> Claim:
+        made: set[bytes] = set()
+
+        def new_one() -> tuple[str, bytes]:
+            token, token_hash = new_token()
+            made.add(token_hash)
+            return token, token_hash
+
+        try:
+            return await self._queue.claim_due(free, self._settlement.gate_policy, self._settlement.decide, new_one)
+        except StorageUnavailableError:
+            self._in_doubt |= made
+            raise
+
+    async def _give_back_what_is_in_doubt(self) -> None:
+        """A claim whose connection broke amid its commit may stand: nobody but us can know that nothing of it was sent."""
+        if self._in_doubt:
+            for job_id, number in await self._queue.claimed_with(self._in_doubt):
+                await self._settlement.record(job_id, GivenBack(number, "the claim was cut off"))
+                await self._settlement.report_submit(None)
+            self._in_doubt.clear()
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         was_full = len(self._sending) >= SENDERS

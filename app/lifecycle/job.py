@@ -171,7 +171,7 @@ class Job:
     reused_from: UUID | None = None  #: the job whose result this one took over
     request_hash: bytes | None = None  #: SHA-256 of the request where its seed is fixed: what `reuse` looks for
     batch: BatchPlace | None = None
-    #: What the usage of its tenant holds of it already, None where nothing is counted yet: a note of the store's, no part of it.
+    #: What its tenant's usage holds of it already, None where nothing is counted yet: a note of the store's, no part of it.
     booked: Books | None = field(default=None, compare=False)
 
     @property

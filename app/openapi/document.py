@@ -118,7 +118,8 @@ def _tell_parameters(operation: dict[str, Any]) -> None:
         if {"type": "null"} in schema.get("anyOf", []):  # what is not given is left out: a header cannot be null
             [kind] = [option for option in schema.pop("anyOf") if option != {"type": "null"}]
             schema |= kind
-        schema.pop("description", None)
+        if (said := schema.pop("description", "")) and "description" not in parameter:
+            parameter["description"] = said
         if parameter["in"] == "path":
             told = PATH_PARAMETERS[parameter["name"]]
             parameter["description"] = told["description"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnClause, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -79,6 +80,13 @@ class QueueStore:
             if change is not None and change.events
         )
         return Claim(taken, permits.gate, now, next_due)
+
+    async def claimed_with(self, token_hashes: Collection[bytes]) -> list[tuple[UUID, int]]:
+        """The submissions that were committed with these tokens."""
+        s = t.submissions.c
+        async with self.database.reading() as connection:
+            rows = await connection.execute(select(s.job_id, s.number).where(s.token_hash.in_(token_hashes)))
+            return [(row.job_id, row.number) for row in rows]
 
     async def drop_overdue(self, queue_deadline: timedelta, decide: Decide, limit: int = 100) -> list[Change]:
         """Fails up to `limit` jobs that waited in the queue past their deadline.

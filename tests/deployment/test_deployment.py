@@ -51,7 +51,7 @@ def test_every_command_exists_with_its_options() -> None:
 
 def test_there_is_no_default_secret() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    for name in ("POSTGRES_PASSWORD", "GATEWAY_UPSTREAM_API_KEY", "GATEWAY_BOOTSTRAP_ADMIN_KEY"):
+    for name in ("POSTGRES_PASSWORD", "GATEWAY_UPSTREAM_API_KEY", "GATEWAY_BOOTSTRAP_ADMIN_KEY", "GATEWAY_SECRET_KEY"):
         uses = re.findall(r"\$\{" + name + r"(.)(.)", text)
         assert uses
         assert set(uses) == {(":", "?")}, name

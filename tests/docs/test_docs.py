@@ -81,6 +81,8 @@ def test_make_targets_that_the_docs_name_exist() -> None:
 
 
 def shown(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
     if isinstance(default, timedelta):
         seconds = int(default.total_seconds())
         for unit, size in (("h", 3600), ("m", 60)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -32,18 +32,19 @@ from app.lifecycle.answers import (
 from app.lifecycle.gate import Gate, GatePolicy, Shut
 from app.lifecycle.job import Life
 from app.lifecycle.news import Answered, CancelAsked, Checked, GivenBack, LeaseExpired, QueueDeadlinePassed, WaitOver
-from app.lifecycle.ownership import new_token
+from app.lifecycle.ownership import hash_token, new_token
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import NOT_ACCEPTED, SETTLED, JobState, Outcome
 from app.lifecycle.transitions import Change, Effect
 from app.settlement.settle import Settlement, Wakes
 from app.storage.database import Database
 from app.storage.gate_row import GateStore
+from app.storage.grouped import GroupedWriter
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore
 from app.storage.lives import LifeStore
 from app.storage.queue import Claim
-from app.storage.receipts import CallbackOutcome, ReceiptStore
+from app.storage.receipts import CallbackOutcome, Receipt, ReceiptStore
 from tests.databases import OpenDatabase
 from tests.storage.factory import queue_of
 
@@ -352,3 +353,36 @@ async def _tells_one_story(one: Replica, two: Replica, job_id: UUID, settled: Ch
     types = [event.type for event in await one.history.events(job_id)]
     assert sum(types.count(state.value) for state in SETTLED) == 1
     assert set(types[types.index(life.job.state) + 1 :]) <= {"callback", "answered_late"}
+
+
+async def test_a_bad_row_among_settlements_fails_alone(replicas: tuple[Replica, Replica]) -> None:
+    here, _ = replicas
+    jobs = [await here.accept() for _ in range(3)]
+    await here.claim()
+    answers = [Answered(1, Accepted(task_id)) for task_id in ("first", "no text \ud800", "third")]
+    results = await asyncio.gather(
+        *(here.settlement.record(job_id, answer) for job_id, answer in zip(jobs, answers, strict=True)), return_exceptions=True
+    )
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+    assert [(await here.life(job_id)).job.state for job_id in jobs] == [
+        JobState.RUNNING, JobState.SUBMITTING, JobState.RUNNING,
+    ]  # fmt: skip
+
+
+async def test_a_bad_row_among_callbacks_fails_alone(replicas: tuple[Replica, Replica]) -> None:
+    here, _ = replicas
+    store = ReceiptStore(here.database)
+    for _ in range(3):
+        await here.accept()
+    claim = await here.claim()
+    kinds = ("application/json", "no text \ud800", None)
+    receipts = [Receipt(hash_token(token), None, kind, 2, "{}") for (_, token), kind in zip(claim.taken, kinds, strict=True)]
+
+    async def receive(group: Sequence[Receipt]) -> Sequence[tuple[CallbackOutcome, UUID | None]]:
+        return await store.receive(group, here.settlement.decide, POLICY.hard_deadline)
+
+    writer: GroupedWriter[Receipt, tuple[CallbackOutcome, UUID | None]] = GroupedWriter(receive)
+    results = await asyncio.gather(*(writer.put(receipt) for receipt in receipts), return_exceptions=True)
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+    called = [(await here.life(change.after.job.job_id)).submissions[0].callbacks for change, _ in claim.taken]
+    assert called == [1, 0, 1]

@@ -8,6 +8,7 @@ import random
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.emulator import EmulatorOptions
@@ -47,6 +48,37 @@ async def test_workers_killed_at_random_are_made_good_by_the_others(postgres_url
         await here.until_settled()
         jobs = await check_the_books(here, accepted)
         check_that_only_the_unsent_failed(here, jobs)
+
+
+async def test_apis_killed_while_they_accept_lose_nothing(postgres_url: str, tmp_path: Path) -> None:
+    """Whoever was not answered asks another replica with the same key."""
+    async with deployed(postgres_url, tmp_path) as here:
+        await here.start(apis=3, workers=1)
+        alive, accepted = list(here.apis), []
+
+        async def post(number: int) -> None:
+            for api in [*alive[number % len(alive) :], *alive]:
+                try:
+                    answer = await here.post(api, f"pier {number}")
+                except httpx.TransportError:
+                    continue
+                assert answer.status_code in (200, 202), answer.text
+                accepted.append(answer.json())
+                return
+            raise AssertionError("nobody answered")
+
+        posts = [asyncio.create_task(post(n)) for n in range(60)]
+        await here.until_submits(5)
+        victim = next(process for process in here.ever if alive[0] in "".join(process.stderr))
+        os.kill(victim.pid, signal.SIGKILL)
+        here.door.behind.remove(alive[0])
+        await asyncio.gather(*posts)
+        later = [post(n) for n in range(60, 120)]
+        await asyncio.gather(*later)
+        await here.until_settled()
+        jobs = await check_the_books(here, accepted)
+        assert len(jobs) == 120
+        assert {job["state"] for job in jobs} == {"succeeded"}
 
 
 @pytest.mark.long

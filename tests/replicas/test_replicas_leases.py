@@ -9,6 +9,7 @@ import pytest
 
 from app.dispatch.dispatch import Dispatcher
 from app.emulator import EmulatorOptions, World
+from app.errors import StorageUnavailableError
 from app.intake import Intake
 from app.jobs.job_request import JobRequest
 from app.lifecycle.gate import GatePolicy
@@ -24,6 +25,7 @@ from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore
 from app.storage.lives import LifeStore
+from app.storage.queue import Claim, QueueStore
 from app.upstream.client import Timeouts, UpstreamClient
 from tests.databases import OpenDatabase
 from tests.machine.simulated_gateway import API_KEY, CALLER, PUBLIC, SimulatedClock
@@ -216,3 +218,29 @@ async def test_two_replicas_that_sweep_at_once_share_the_queue_and_send_each_job
     await asyncio.gather(*(replica.send() for replica in (sleeper, other) for _ in range(10)))
     assert [(await other.life(job_id)).job.state for job_id in jobs] == [JobState.RUNNING] * 40
     assert len(world.account()["tasks"]) == 40  # type: ignore[arg-type]
+
+
+class _CutOff(QueueStore):
+    """A queue whose connection breaks right after its first commit: the claim stands, and its claimer is told otherwise."""
+
+    cut = False
+
+    async def claim_due(self, *arguments: Any) -> Claim:
+        claim = await super().claim_due(*arguments)
+        if claim.taken and not self.cut:
+            object.__setattr__(self, "cut", True)
+            raise StorageUnavailableError
+        return claim
+
+
+async def test_a_claim_that_was_cut_off_amid_its_commit_is_given_back_and_sent(sleeper: Replica, world: World) -> None:
+    job_id = await sleeper.accept()
+    sleeper.dispatcher._queue = _CutOff(sleeper.queue.database)
+    with pytest.raises(StorageUnavailableError):
+        await sleeper.dispatcher.sweep()
+    assert (await sleeper.life(job_id)).job.state is JobState.SUBMITTING
+    await sleeper.send()
+    life = await sleeper.life(job_id)
+    assert [s.outcome for s in life.submissions] == [Outcome.UNSENT, Outcome.OPEN]
+    assert (life.job.state, life.attempts) == (JobState.RUNNING, 1)
+    assert len(world.account()["tasks"]) == 1  # type: ignore[arg-type]

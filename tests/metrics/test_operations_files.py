@@ -1,0 +1,150 @@
+"""What docs/operations/ holds: every expression parses, every name in it is told by `/metrics`, every alert is explained."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+from ruamel.yaml import YAML
+
+from app.metrics import Metrics
+from app.stats.gauges import GAUGES
+
+ROOT = Path(__file__).parents[2]
+HERE = ROOT / "docs/operations"
+METRICS = (HERE / "metrics.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+RULES: list[dict[str, Any]] = YAML(typ="safe").load((HERE / "alerts.yml").read_text())["groups"][0]["rules"]
+DASHBOARD: dict[str, Any] = json.loads((HERE / "dashboard.json").read_text())
+PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
+
+
+def counted() -> dict[str, set[str]]:
+    """The names that a process counts, with their labels."""
+    registry = Metrics()._registry
+    found: dict[str, set[str]] = {}
+    for collector in set(registry._collector_to_names):
+        name = collector._name + ("_total" if collector._type == "counter" else "")  # type: ignore[attr-defined]
+        found[name] = set(collector._labelnames)  # type: ignore[attr-defined]
+    return found
+
+
+def told() -> dict[str, set[str]]:
+    """Every name of ours that `/metrics` tells, with its labels."""
+    return {**counted(), **{name: set(labels) for name, (labels, _) in GAUGES.items()}}
+
+
+def expressions() -> Iterator[str]:
+    yield from (rule["expr"] for rule in RULES)
+    yield from (target["expr"].replace("$__rate_interval", "1m") for panel in PANELS for target in panel["targets"])
+
+
+def selectors(expression: str) -> list[Any]:
+    """The vector selectors of an expression; it raises where the expression is none."""
+    found: list[Any] = []
+
+    class Visitor:
+        def pre_visit(self, node: Any) -> bool:
+            if isinstance(node, promql_parser.VectorSelector):
+                found.append(node)
+            return True
+
+        def post_visit(self, _node: Any) -> bool:
+            return True
+
+    promql_parser.walk(Visitor(), promql_parser.parse(expression))
+    return found
+
+
+@pytest.mark.parametrize("expression", sorted(set(expressions())))
+def test_every_expression_parses_and_asks_only_for_what_is_told(expression: str) -> None:
+    asked = selectors(expression)
+    assert asked, expression
+    known = told()
+    for selector in asked:
+        if selector.name == "up" or selector.name.startswith("process_"):
+            continue
+        name = re.sub(r"_(bucket|count|sum)$", "", selector.name)
+        assert name in known, name
+        labels = {matcher.name for matcher in selector.matchers.matchers}
+        assert labels <= known[name], (name, labels)
+
+
+def test_an_expression_that_is_none_is_found() -> None:
+    """A control of the parser."""
+    with pytest.raises(ValueError):
+        selectors("sum(rate(gateway_jobs)")
+
+
+def test_the_document_lists_every_metric_with_its_labels_and_no_other() -> None:
+    rows = re.findall(r"^\| `(gateway_\w+)` \| (.*?) \|", METRICS, re.MULTILINE)
+    assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == told()
+
+
+def test_every_alert_has_its_paragraph_and_every_paragraph_its_alert() -> None:
+    section = OPERATIONS.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    paragraphs = dict(re.findall(r"^### (\w+)\n\n(.+?)(?=\n\n### |\Z)", section.strip(), re.MULTILINE | re.DOTALL))
+    assert list(paragraphs) == [rule["alert"] for rule in RULES]
+    for name, text in paragraphs.items():
+        assert "*Look at*" in text, name
+        assert "*Do*" in text, name
+
+
+def test_every_alert_says_how_bad_it_is_and_where_to_read_on() -> None:
+    for rule in RULES:
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["summary"]
+
+
+def test_gauges_of_the_database_are_never_summed() -> None:
+    """Every replica tells the same."""
+    for expression in expressions():
+        for gauge in set(GAUGES) - {"gateway_database_up"}:
+            assert not re.search(rf"\bsum\b[^()]*\((?:\w+\()?{gauge}\b", expression), expression
+
+
+def test_the_panels_lie_side_by_side_and_each_says_what_it_shows() -> None:
+    ids = [panel["id"] for panel in PANELS]
+    assert len(set(ids)) == len(ids) > 20
+    taken: set[tuple[int, int]] = set()
+    for panel in PANELS:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+        assert panel["description"], panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+
+
+def test_every_alert_of_a_figure_has_a_panel_that_shows_it() -> None:
+    shown = {
+        s.name for panel in PANELS for t in panel["targets"] for s in selectors(t["expr"].replace("$__rate_interval", "1m"))
+    }
+    alerted = {selector.name for rule in RULES for selector in selectors(rule["expr"])}
+    assert alerted - shown <= {"up", "gateway_callbacks_judged"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "rules", str(HERE / "alerts.yml")),
+        ("check", "config", "--syntax-only", str(HERE / "prometheus.yml")),
+        ("test", "rules", str(Path(__file__).with_name("alerts.test.yml"))),
+    ],
+    ids=["rules", "config", "tests"],
+)
+def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
+    promtool = shutil.which("promtool")
+    assert promtool is not None, "the long tests need promtool: install Debian's package prometheus, or put the binary on PATH"
+    done = subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

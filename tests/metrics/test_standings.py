@@ -1,0 +1,184 @@
+"""How things stand, as the stores read it, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import insert, update
+
+from app.lifecycle.answers import Unproven
+from app.lifecycle.news import Answered, Claimed, WaitOver
+from app.lifecycle.states import JobState
+from app.storage import tables as t
+from app.storage.balance import BalanceStore, Difference
+from app.storage.pace import SAMPLE, PaceStore, Slice
+from app.storage.stats import Count, StatsStore
+from app.storage.usage import UsageStore
+from tests.storage.factory import START, Factory, HandClock
+
+UNSETTLED = (JobState.QUEUED, JobState.SUBMITTING, JobState.UNCONFIRMED, JobState.RUNNING)
+
+
+async def test_jobs_are_counted_in_each_state_of_all_and_of_one_tenant(factory: Factory) -> None:
+    for state in JobState:
+        await factory.in_state(state)
+    await factory.in_state(JobState.RUNNING, tenant="umbrella")
+    store = StatsStore(factory.database)
+    assert (await store.standings()).jobs == dict.fromkeys(JobState, Count(1)) | {JobState.RUNNING: Count(2)}
+    of_one = await store.standings("umbrella")
+    assert of_one.jobs == dict.fromkeys(JobState, Count(0)) | {JobState.RUNNING: Count(1)}
+    assert (of_one.open_submissions, (await store.standings()).open_submissions) == (Count(1), Count(4))
+
+
+async def test_counts_end_at_their_limit_and_say_so(factory: Factory) -> None:
+    await factory.queued(4)
+    for _ in range(3):
+        await factory.in_state(JobState.CANCELED)
+    store = StatsStore(factory.database, unsettled_max=4, counted_max=2)
+    found = (await store.standings()).jobs
+    assert (found[JobState.QUEUED], found[JobState.CANCELED]) == (Count(4), Count(2, more=True))
+
+
+async def test_the_oldest_is_told_since_its_accept_or_its_last_send(factory: Factory, clock: HandClock) -> None:
+    (early,) = await factory.queued()
+    clock.advance(minutes=1)
+    await factory.queued()
+    clock.advance(minutes=1)
+    await factory.tell(early.job.job_id, Claimed(b"h" * 32), Answered(1, Unproven("timed out")))
+    found = await StatsStore(factory.database).standings()
+    assert found.oldest == {JobState.QUEUED: START + timedelta(minutes=1), JobState.UNCONFIRMED: START + timedelta(minutes=2)}
+
+
+async def test_where_there_is_nothing_nothing_is_told(factory: Factory) -> None:
+    found = await StatsStore(factory.database).standings()
+    assert found.oldest == {}
+    assert (found.unresolved_since, found.look_due_at, found.delivery_due_at, found.image_since) == (None,) * 4
+    assert (found.credits_unresolved, found.deliveries, found.images) == (0, Count(0), Count(0))
+
+
+async def test_unresolved_credits_are_those_of_lives(factory: Factory, clock: HandClock) -> None:
+    ids = [(await factory.in_state(state)).job.job_id for state in JobState]
+    clock.advance(minutes=1)
+    given_up = (await factory.in_state(JobState.UNCONFIRMED)).job.job_id
+    clock.advance(minutes=30)
+    await factory.tell(given_up, WaitOver(1))
+    lives = [await factory.find(job_id) for job_id in (*ids, given_up)]
+    found = await StatsStore(factory.database).standings()
+    assert found.credits_unresolved == sum(life.credits.unresolved for life in lives) == 10
+    assert found.unresolved_since == START
+    assert (await StatsStore(factory.database).standings("umbrella")).credits_unresolved == 0
+
+
+async def test_the_next_look_is_the_first_that_is_due(factory: Factory) -> None:
+    lives = [await factory.in_state(JobState.RUNNING), await factory.in_state(JobState.UNCONFIRMED)]
+    due = [s.due_at for life in lives for s in life.submissions if s.due_at]
+    assert (await StatsStore(factory.database).standings()).look_due_at == min(due)
+
+
+async def test_deliveries_receivers_and_pictures_that_wait_are_counted(factory: Factory) -> None:
+    life = await factory.in_state(JobState.SUCCEEDED, callback_url="https://hooks.example/x")
+    async with factory.database.writing() as connection:
+        for origin, parked_at in (("https://a.example", None), ("https://b.example", START)):
+            health = {"failing_since": START, "failed_at": START, "parked_at": parked_at}
+            await connection.execute(insert(t.receivers).values(tenant="acme", origin=origin, **health))
+    store = StatsStore(factory.database)
+    for found in (await store.standings(), await store.standings("acme")):
+        assert (found.receivers_failing, found.receivers_parked) == (Count(1), Count(1))
+        assert (found.images, found.image_since) == (Count(len(life.job.images)), life.job.finished_at)
+        assert found.deliveries == Count(1 if life.job.callback_format else 0)
+    other = await store.standings("umbrella")
+    assert (other.receivers_parked, other.images, other.deliveries) == (Count(0),) * 3
+
+
+async def test_books_in_balance_show_no_difference(factory: Factory, clock: HandClock) -> None:
+    for state in JobState:
+        await factory.in_state(state)
+    given_up = (await factory.in_state(JobState.UNCONFIRMED)).job.job_id
+    clock.advance(minutes=30)
+    await factory.tell(given_up, WaitOver(1))
+    store = BalanceStore(factory.database)
+    assert await store.difference() == Difference(0, 0)
+    await UsageStore(factory.database).sum_up()
+    assert await store.difference() == Difference(0, 0), "summed up or not"
+
+
+async def test_books_that_somebody_changed_show_it(factory: Factory) -> None:
+    await factory.in_state(JobState.RUNNING)
+    await UsageStore(factory.database).sum_up()
+    async with factory.database.writing() as connection:
+        await connection.execute(update(t.usage_days).values(open=t.usage_days.c.open + 2, held=t.usage_days.c.held - 5))
+    assert await BalanceStore(factory.database).difference() == Difference(open_jobs=2, held_credits=-5)
+
+
+async def test_nothing_is_compared_while_there_is_too_much_or_something_to_be_booked(factory: Factory) -> None:
+    await factory.queued(3)
+    assert await BalanceStore(factory.database, counted_max=2).difference() is None
+    assert await BalanceStore(factory.database, counted_max=3).difference() == Difference(0, 0)
+    async with factory.database.writing() as connection:
+        await connection.execute(update(t.jobs).values(booked_open=None))
+    assert await BalanceStore(factory.database).difference() is None
+
+
+async def test_slices_count_what_was_settled_in_them(factory: Factory, clock: HandClock) -> None:
+    edges = [START + timedelta(minutes=n) for n in range(4)]
+    await factory.in_state(JobState.SUCCEEDED)
+    await factory.in_state(JobState.FAILED, tenant="umbrella")
+    await factory.in_state(JobState.RUNNING)
+    clock.advance(minutes=2)
+    await factory.in_state(JobState.CANCELED)
+    found = await PaceStore(factory.database).slices(edges)
+    assert [(s.begins_at, s.settled, s.estimated) for s in found] == list(zip(edges, (2, 0, 1), (False,) * 3, strict=False))
+    assert {went.state for went in found[0].sample} == {JobState.SUCCEEDED, JobState.FAILED}
+    assert [s.settled for s in await PaceStore(factory.database).slices(edges, "umbrella")] == [1, 0, 0]
+
+
+async def test_a_slice_with_too_many_jobs_is_estimated_from_those_that_were_counted(factory: Factory, clock: HandClock) -> None:
+    for _ in range(6):  # one in ten seconds
+        await factory.in_state(JobState.CANCELED)
+        clock.advance(seconds=10)
+    (found,) = await PaceStore(factory.database, counted=4).slices([START, START + timedelta(minutes=1)])
+    assert found.estimated
+    assert found.settled == 8, "four in the first half of it"
+
+
+async def test_a_sample_is_bounded(factory: Factory) -> None:
+    ids = [life.job.job_id for life in await factory.queued(SAMPLE + 5)]
+    async with factory.database.writing() as connection:
+        await connection.execute(update(t.jobs).values(state="canceled", due_at=None, finished_at=START))
+    (found,) = await PaceStore(factory.database).slices([START, START + timedelta(minutes=1)])
+    assert (found.settled, len(found.sample)) == (len(ids), SAMPLE)
+    assert isinstance(found, Slice)
+
+
+@pytest.mark.parametrize("tenant", [None, "acme"])
+async def test_credits_of_this_month_are_those_of_the_books(factory: Factory, clock: HandClock, tenant: str | None) -> None:
+    await factory.in_state(JobState.SUCCEEDED)
+    clock.advance(days=31)
+    await factory.in_state(JobState.SUCCEEDED, tenant="umbrella")
+    await factory.in_state(JobState.RUNNING)
+    await factory.in_state(JobState.CANCELED, tenant="idle")
+    usage = UsageStore(factory.database)
+    rows = [("umbrella", 5, 0), ("acme", 0, 5)]
+    for _ in range(2):
+        found = await usage.credits_this_month(tenant)
+        assert [(c.tenant, c.consumed, c.held) for c in found] == [row for row in rows if tenant in (None, row[0])]
+        await usage.sum_up()
+
+
+async def test_a_lag_is_from_the_callback_to_the_end(factory: Factory, clock: HandClock) -> None:
+    life = await factory.in_state(JobState.SUCCEEDED)
+    await _poked(factory, life.job.job_id, clock.now - timedelta(seconds=3))
+    late = await factory.in_state(JobState.SUCCEEDED)
+    await _poked(factory, late.job.job_id, clock.now + timedelta(seconds=3))
+    await factory.in_state(JobState.SUCCEEDED)
+    clock.advance(minutes=1)
+    store = StatsStore(factory.database)
+    assert await store.callback_lags(timedelta(hours=1)) == [timedelta(seconds=3)]
+    assert await store.callback_lags(timedelta(seconds=30)) == []
+
+
+async def _poked(factory: Factory, job_id: UUID, at: object) -> None:
+    async with factory.database.writing() as connection:
+        await connection.execute(update(t.submissions).where(t.submissions.c.job_id == job_id).values(poked_at=at))

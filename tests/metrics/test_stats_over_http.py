@@ -1,0 +1,74 @@
+"""`GET /stats` over HTTP: what is told to whom."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.main import Gateway
+from tests.acceptance.stage import Stage
+from tests.access.keyring import TENANT, Keyring
+from tests.storage.watch import statements_of
+
+
+@pytest.fixture
+async def keyring(stage: Stage) -> AsyncIterator[Keyring]:
+    async with Keyring(stage) as opened:
+        yield opened
+
+
+async def test_an_operator_sees_how_everything_stands(stage: Stage) -> None:
+    await stage.run()
+    await stage.api.post("/dispatch/pause")
+    await stage.accept()
+    found = (await stage.api.get("/stats")).json()
+    assert found["tenant"] is None
+    assert {state: of["count"] for state, of in found["jobs"].items() if of["count"]} == {"queued": 1, "succeeded": 1}
+    assert found["jobs"]["queued"]["oldest_seconds"] >= 0
+    assert found["gate"]["submits"]["reason"] == "paused"
+    assert found["gate"]["checks"] == {"open": True, "reason": None, "since": None}
+    assert (found["callbacks"]["loss_ratio"], found["callbacks"]["judged"]) == (0, 1)
+    assert found["credits"]["tenants"] == [{"tenant": "admin", "consumed": 5, "held": 5}]
+    assert [(w["window"], w["settled"], len(w["slices"])) for w in found["windows"]] == [
+        ("1h", 1, 12),
+        ("24h", 1, 24),
+        ("7d", 1, 28),
+    ]
+    for window in found["windows"]:
+        assert 0 <= window["total"]["p50"] <= window["total"]["p95"]
+        assert window["slices"][-1]["settled"] + window["slices"][-2]["settled"] == 1
+
+
+async def test_a_tenant_sees_its_own_and_not_why_the_gate_is_shut(stage: Stage, keyring: Keyring) -> None:
+    caller = await keyring.caller("jobs:read", "jobs:write")
+    await stage.run()
+    await stage.api.post("/dispatch/pause")
+    assert (await caller.post("/jobs", json={"prompt": "mine"})).status_code == 202
+    found = (await caller.get("/stats")).json()
+    assert found["tenant"] == TENANT
+    assert {state: of["count"] for state, of in found["jobs"].items() if of["count"]} == {"queued": 1}
+    assert found["gate"]["submits"] == {"open": False, "reason": None, "since": None}
+    assert found["callbacks"] is None
+    assert found["credits"]["tenants"] == [{"tenant": TENANT, "consumed": 0, "held": 5}]
+    assert [window["settled"] for window in found["windows"]] == [0, 0, 0]
+    assert "admin" not in (await caller.get("/stats")).text
+
+
+async def test_a_tenant_sees_how_long_its_own_jobs_took(stage: Stage, keyring: Keyring) -> None:
+    caller = await keyring.caller("jobs:read", "jobs:write")
+    await stage.run()
+    job = (await caller.post("/jobs", json={"prompt": "mine"})).json()
+    assert (await caller.get(f"/jobs/{job['id']}", headers={"Prefer": "wait=20"}, timeout=25)).json()["finished_at"]
+    found = (await caller.get("/stats")).json()
+    assert [window["settled"] for window in found["windows"]] == [1, 1, 1]
+    assert found["windows"][0]["total"]["p50"] is not None
+
+
+async def test_many_who_look_cost_one_look(stage: Stage, gateway: Gateway) -> None:
+    await stage.api.get("/stats")
+    with statements_of(gateway.database) as sent:
+        for _ in range(5):
+            assert (await stage.api.get("/stats")).status_code == 200
+    assert not [statement for statement, _ in sent if "usage_days" in statement and "HAVING" in statement]
+    assert not [statement for statement, _ in sent if "finished_at IS NOT NULL AND jobs.finished_at >=" in statement]
