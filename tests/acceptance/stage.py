@@ -122,7 +122,8 @@ class _Server(uvicorn.Server):
 
 
 def _listener() -> socket.socket:
-    listener = socket.socket()
+    # The protocol is named, so that asyncio sets TCP_NODELAY; else each answer on a kept connection takes 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
     return listener
