@@ -13,7 +13,7 @@ from app.answers import problems
 from app.deliveries.payload import DeliveryBody
 from app.openapi.callbacks import CALLBACKS
 from app.openapi.examples import ANSWERS, BODIES
-from app.openapi.introduction import DESCRIPTION, PATH_PARAMETERS, TAGS
+from app.openapi.introduction import DESCRIPTION, PATH_PARAMETERS, TAGS, USUAL_PARAMETERS
 from app.openapi.naming import name_all
 from app.openapi.shared_problems import share_problems
 from app.problems import ProblemBody, title_of
@@ -120,6 +120,8 @@ def _tell_parameters(operation: dict[str, Any]) -> None:
             schema |= kind
         if (said := schema.pop("description", "")) and "description" not in parameter:
             parameter["description"] = said
+        if "description" not in parameter and parameter["name"] in USUAL_PARAMETERS:
+            parameter["description"] = USUAL_PARAMETERS[parameter["name"]]
         if parameter["in"] == "path":
             told = PATH_PARAMETERS[parameter["name"]]
             parameter["description"] = told["description"]

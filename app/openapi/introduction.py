@@ -76,3 +76,10 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "token": {"description": "Of one submission, unguessable.", "schema": {"examples": ["7Jx0-example"]}},
 }
+
+#: What these mean where a route says nothing else.
+USUAL_PARAMETERS = {
+    "limit": "How many a page holds.",
+    "cursor": "`next_cursor` of the page before, with the same filters.",
+    "state": "Only those in this state.",
+}

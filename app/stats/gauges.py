@@ -19,7 +19,7 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "gateway_database_up": ((), "1 while this process reaches the database; while it is 0, no other gauge of it is told."),
     "gateway_jobs": (("state",), "Jobs in each state: unsettled ones up to 100000, settled ones up to 10000."),
     "gateway_oldest_job_age_seconds": (("state",), "Of the oldest job that is queued, since accept; or sent, since its send."),
-    "gateway_submissions_open": ((), "Submissions whose books are open; each holds a slot upstream."),
+    "gateway_submissions_open": ((), "Submissions whose books are open, up to 10000; each holds a slot."),
     "gateway_checks_late_seconds": ((), "For how long the longest due check or timer has been due."),
     "gateway_gate_open": (("for",), "1 while the gate lets submits, or checks, through."),
     "gateway_gate_shut_seconds": (("for", "reason"), "For how long the gate has been shut; told only while it is."),
@@ -30,9 +30,10 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "gateway_credits_unresolved_age_seconds": ((), "Since the send of the oldest submission whose credits are unresolved."),
     "gateway_books_difference": (("figure",), "What the tenants' books say more than the jobs; 0 while they are in balance."),
     "gateway_deliveries_pending": ((), "Deliveries still to be made, up to 10000."),
+    "gateway_deliveries_exhausted": ((), "Deliveries that were given up after their last attempt, up to 10000."),
     "gateway_deliveries_late_seconds": ((), "For how long the longest due delivery has been due."),
     "gateway_receivers": (("health",), "Receivers of deliveries that are failing, or parked."),
-    "gateway_images_pending": ((), "Pictures still to be archived, up to 5000; not told where none are kept."),
+    "gateway_images_pending": ((), "Pictures still to be archived, up to 10000; not told where none are kept."),
     "gateway_images_unstored_age_seconds": ((), "Since when the longest pending picture waits."),
 }
 
@@ -88,6 +89,7 @@ def _money(s: Standings, difference: Difference | None) -> Iterator[Metric]:
 
 def _deliveries(s: Standings) -> Iterator[Metric]:
     yield _gauge("gateway_deliveries_pending", {(): s.deliveries.found})
+    yield _gauge("gateway_deliveries_exhausted", {(): s.deliveries_exhausted.found})
     yield _gauge("gateway_deliveries_late_seconds", {(): _age(s.now, s.delivery_due_at)})
     health = {("failing",): s.receivers_failing.found, ("parked",): s.receivers_parked.found}
     yield _gauge("gateway_receivers", health)

@@ -89,6 +89,7 @@ class CreditsView(BaseModel):
 
 class DeliveriesView(BaseModel):
     pending: CountView
+    exhausted: CountView = Field(description="Given up after their last attempt.")
     late_seconds: float | None = Field(description="For how long the longest due one has been due; of all tenants only.")
     receivers_failing: CountView
     receivers_parked: CountView
@@ -141,6 +142,7 @@ def stats_view(
         ),
         deliveries=DeliveriesView(
             pending=_count(standings.deliveries),
+            exhausted=_count(standings.deliveries_exhausted),
             late_seconds=_age(standings, standings.delivery_due_at),
             receivers_failing=_count(standings.receivers_failing),
             receivers_parked=_count(standings.receivers_parked),

@@ -17,12 +17,13 @@ from app.storage.database import Database
 
 UNSETTLED_MAX = 100_000  #: unsettled jobs of a state are counted so far, no further
 COUNTED_MAX = 10_000  #: everything else
-LOOKED_AT = 5_000  #: rows without an index for their age that are looked at, the likeliest first
+LOOKED_AT = 10_000  #: open submissions and pending pictures that are looked at, of all tenants
 
 _J, _S, _D, _I, _R = t.jobs.c, t.submissions.c, t.deliveries.c, t.images.c, t.receivers.c
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
 _OPEN = _S.outcome == literal_column("'open'")
 _PENDING = _D.state == literal_column("'pending'")
+_EXHAUSTED = _D.state == literal_column("'exhausted'")
 _GOING = _J.state.in_([literal_column("'submitting'"), literal_column("'running'")])
 
 
@@ -46,6 +47,7 @@ class Standings:
     unresolved_since: datetime | None  #: the send of the oldest submission whose credits are unresolved
     look_due_at: datetime | None  #: when the next check or timer is due; of all tenants
     deliveries: Count  #: pending, those of parked receivers included
+    deliveries_exhausted: Count  #: given up after their last attempt, and not made since
     delivery_due_at: datetime | None  #: the next attempt of all
     receivers_failing: Count  #: not parked yet
     receivers_parked: Count
@@ -66,17 +68,18 @@ class StatsStore:
             StorageUnavailableError: the database is out of reach.
         """
         async with self.database.reading() as connection:
-            unresolved, since = await _unresolved(connection, tenant)
-            images, image_since = await self._images(connection, tenant)
+            submissions, unresolved, since = await _open_submissions(connection, tenant)
+            images, image_since = await _images(connection, tenant)
             return Standings(
                 now=await self.database.now(connection),
                 jobs={state: await self._jobs(connection, state, tenant) for state in JobState},
                 oldest=await _oldest(connection, tenant),
-                open_submissions=await self._count(connection, _open_submissions(tenant)),
+                open_submissions=submissions,
                 credits_unresolved=unresolved,
                 unresolved_since=since,
                 look_due_at=await _first(connection, _S.due_at, _S.due_at.is_not(None)) if tenant is None else None,
-                deliveries=await self._count(connection, _of(select(_D.tenant).where(_PENDING), _D.tenant, tenant)),
+                deliveries=await self._pending(connection, tenant),
+                deliveries_exhausted=await self._exhausted(connection, tenant),
                 delivery_due_at=await _first(connection, _D.due_at, _D.due_at.is_not(None)) if tenant is None else None,
                 receivers_failing=await self._receivers(connection, _R.parked_at.is_(None), tenant),
                 receivers_parked=await self._receivers(connection, _R.parked_at.is_not(None), tenant),
@@ -101,23 +104,23 @@ class StatsStore:
         query = _of(select(_J.created_at).where(_in(state)), _J.tenant, tenant).order_by(_J.created_at, _J.job_id)
         return await self._count(connection, query, self.counted_max if state in SETTLED else self.unsettled_max)
 
+    async def _pending(self, connection: AsyncConnection, tenant: str | None) -> Count:
+        return await self._count(connection, _of(select(_D.tenant).where(_PENDING), _D.tenant, tenant))
+
+    async def _exhausted(self, connection: AsyncConnection, tenant: str | None) -> Count:
+        """No index has them by tenant: the newest of all are looked at."""
+        newest = select(_D.tenant).where(_EXHAUSTED).order_by(_D.created_at.desc(), _D.delivery_id.desc())
+        some = newest.limit(LOOKED_AT + 1).subquery()
+        return await self._count(connection, _of(select(some.c.tenant), some.c.tenant, tenant))
+
     async def _receivers(self, connection: AsyncConnection, which: ColumnElement[bool], tenant: str | None) -> Count:
         return await self._count(connection, _of(select(_R.tenant).where(which), _R.tenant, tenant))
-
-    async def _images(self, connection: AsyncConnection, tenant: str | None) -> tuple[Count, datetime | None]:
-        """The longest pending have no index: those that are due first are looked at."""
-        query = select(_I.created_at).where(_I.due_at.is_not(None))
-        if tenant is not None:
-            query = query.join(t.jobs, _J.job_id == _I.job_id).where(_J.tenant == tenant)
-        looked_at = query.order_by(_I.due_at).limit(LOOKED_AT + 1).subquery()
-        found, since = (await connection.execute(select(func.count(), func.min(looked_at.c.created_at)))).one()
-        return Count(min(found, LOOKED_AT), found > LOOKED_AT), since
 
     async def _count(self, connection: AsyncConnection, query: Select[Any], at_most: int | None = None) -> Count:
         limit = at_most or self.counted_max
         some: FromClause = query.limit(limit + 1).subquery()
         found: int = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
-        return Count(min(found, limit), found > limit)
+        return _capped(found, limit)
 
 
 async def _oldest(connection: AsyncConnection, tenant: str | None) -> dict[JobState, datetime]:
@@ -135,27 +138,40 @@ async def _oldest(connection: AsyncConnection, tenant: str | None) -> dict[JobSt
     return found
 
 
-async def _unresolved(connection: AsyncConnection, tenant: str | None) -> tuple[int, datetime | None]:
-    """As `Life.credits` says it: what is open is unresolved, but for what goes as it should."""
-    as_it_should = _GOING & ((_S.number == _J.submission) | _S.task_id.is_not(None))
-    query = select(_S.sent_at, case((as_it_should, 0), else_=1).label("unresolved")).join(t.jobs, _J.job_id == _S.job_id)
-    looked_at = _of(query.where(_OPEN), _J.tenant, tenant).order_by(_S.sent_at).limit(LOOKED_AT).subquery()
-    c = looked_at.c
-    since = func.min(case((c.unresolved == 1, c.sent_at)), type_=_S.sent_at.type)
-    count, sent_at = (await connection.execute(select(func.sum(c.unresolved), since))).one()
-    return PRICE * int(count or 0), sent_at
+async def _open_submissions(connection: AsyncConnection, tenant: str | None) -> tuple[Count, int, datetime | None]:
+    """How many there are; the credits of those that are unresolved, as `Life.credits` says it; and their oldest send.
 
-
-def _open_submissions(tenant: str | None) -> Select[Any]:
-    query = select(_S.sent_at).where(_OPEN)
+    What is open is unresolved, but for what goes as it should.
+    """
+    oldest = select(_S.job_id, _S.number, _S.task_id, _S.sent_at).where(_OPEN).order_by(_S.sent_at)
+    first = oldest.limit(LOOKED_AT + 1).subquery()
+    s = first.c
+    unresolved = case((_GOING & ((s.number == _J.submission) | s.task_id.is_not(None)), 0), else_=1)
+    since = func.min(case((unresolved == 1, s.sent_at)), type_=_S.sent_at.type)
+    query = select(func.count(), func.sum(unresolved), since).join_from(first, t.jobs, _J.job_id == s.job_id)
     if tenant is not None:
-        query = query.join(t.jobs, _J.job_id == _S.job_id).where(_J.tenant == tenant)
-    return query.order_by(_S.sent_at)
+        query = query.where(_J.tenant == tenant)
+    found, count, sent_at = (await connection.execute(query)).one()
+    return _capped(found, LOOKED_AT), PRICE * int(count or 0), sent_at
+
+
+async def _images(connection: AsyncConnection, tenant: str | None) -> tuple[Count, datetime | None]:
+    """Those that have been pending for longest have no index: those that are due first are looked at."""
+    first = select(_I.job_id, _I.created_at).where(_I.due_at.is_not(None)).order_by(_I.due_at).limit(LOOKED_AT + 1).subquery()
+    query = select(func.count(), func.min(first.c.created_at)).select_from(first)
+    if tenant is not None:
+        query = query.join(t.jobs, _J.job_id == first.c.job_id).where(_J.tenant == tenant)
+    found, since = (await connection.execute(query)).one()
+    return _capped(found, LOOKED_AT), since
 
 
 async def _first(connection: AsyncConnection, column: ColumnElement[Any], where: ColumnElement[bool]) -> datetime | None:
     found: datetime | None = (await connection.execute(select(func.min(column)).where(where))).scalar_one()
     return found
+
+
+def _capped(found: int, limit: int) -> Count:
+    return Count(min(found, limit), found > limit)
 
 
 def _of(query: Select[Any], column: ColumnElement[str], tenant: str | None) -> Select[Any]:

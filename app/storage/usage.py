@@ -23,7 +23,8 @@ from app.storage.lives import lock, metadata_rows, write_outbox
 _FIGURES = t.USAGE_FIGURES
 _J = t.jobs.c
 _SETTLED_BY_OTHERS = (_J.booked_open == literal_column("1")) & _J.finished_at.is_not(None)
-_UNBOOKED = _J.booked_open.is_(None) | _SETTLED_BY_OTHERS
+#: Jobs that are not booked as they are; as the index `jobs_unbooked` says it.
+UNBOOKED = _J.booked_open.is_(None) | _SETTLED_BY_OTHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class UsageStore:
         """
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
-            query = select(t.jobs.c.job_id).where(_UNBOOKED).order_by(t.jobs.c.job_id).limit(limit)
+            query = select(t.jobs.c.job_id).where(UNBOOKED).order_by(t.jobs.c.job_id).limit(limit)
             ids = (await connection.execute(query)).scalars().all()
             lives = [life for life in (await lock(connection, ids)).values() if _is_unbooked(life)] if ids else []
             await books.enter(connection, lives, now)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from app.lifecycle.answers import Unproven
+from app.lifecycle.job import CallbackFormat
 from app.lifecycle.news import Answered, Claimed, WaitOver
 from app.lifecycle.states import JobState
 from app.storage import tables as t
@@ -78,7 +79,9 @@ async def test_the_next_look_is_the_first_that_is_due(factory: Factory) -> None:
 
 
 async def test_deliveries_receivers_and_pictures_that_wait_are_counted(factory: Factory) -> None:
-    life = await factory.in_state(JobState.SUCCEEDED, callback_url="https://hooks.example/x")
+    life = await factory.in_state(
+        JobState.SUCCEEDED, callback_url="https://hooks.example/x", callback_format=CallbackFormat.SIGNED
+    )
     async with factory.database.writing() as connection:
         for origin, parked_at in (("https://a.example", None), ("https://b.example", START)):
             health = {"failing_since": START, "failed_at": START, "parked_at": parked_at}
@@ -87,7 +90,7 @@ async def test_deliveries_receivers_and_pictures_that_wait_are_counted(factory: 
     for found in (await store.standings(), await store.standings("acme")):
         assert (found.receivers_failing, found.receivers_parked) == (Count(1), Count(1))
         assert (found.images, found.image_since) == (Count(len(life.job.images)), life.job.finished_at)
-        assert found.deliveries == Count(1 if life.job.callback_format else 0)
+        assert (found.deliveries, found.deliveries_exhausted) == (Count(1), Count(0))
     other = await store.standings("umbrella")
     assert (other.receivers_parked, other.images, other.deliveries) == (Count(0),) * 3
 
