@@ -20,7 +20,7 @@ serve: $(VENV)/.runtime ## Serve the API with the settings of the environment or
 test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback")
 	@$(BIN)/pytest --numprocesses auto $(ARGS)
 
-long: $(VENV)/.dev ## Run the tests that need a package of the system (pgbouncer), or minutes
+long: $(VENV)/.dev ## Run the tests that need a package of the system (pgbouncer, prometheus), or minutes
 	@$(BIN)/pytest -m long $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, strict types, layering, then all tests (migrations against models among them)

@@ -45,5 +45,9 @@ async def test_the_served_document_is_true(stage: Stage, tmp_path: Path) -> None
     run = await asyncio.create_subprocess_exec(
         *command, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    out, _ = await run.communicate()
+    try:
+        out, _ = await run.communicate()
+    finally:
+        if run.returncode is None:
+            run.kill()
     assert run.returncode == 0, out.decode()

@@ -190,7 +190,7 @@ async def test_a_reader_sees_that_an_export_broke_off_and_goes_on(postgres: Post
         async with open_stage(url) as stage:
             got: list[str] = []
             with pytest.raises(httpx.RemoteProtocolError):
-                async with stage.api.stream("GET", "/jobs/export", timeout=30) as answer:
+                async with stage.api.stream("GET", "/jobs/export", timeout=90) as answer:
                     async for line in answer.aiter_lines():
                         if not got:
                             await rename_jobs(database, "jobs", "jobs_away")
