@@ -17,8 +17,8 @@ demo: $(VENV)/.runtime ## Run a dozen jobs through the gateway and the built-in 
 serve: $(VENV)/.runtime ## Serve the API with the settings of the environment or .env (ARGS="--port 8000")
 	@$(BIN)/gateway serve $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback")
-	@$(BIN)/pytest --numprocesses auto $(ARGS)
+test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback", ARGS="-n 2")
+	@$(BIN)/pytest $(ARGS)
 
 long: $(VENV)/.dev ## Run the tests that need a package of the system (pgbouncer, prometheus), or minutes
 	@$(BIN)/pytest -m long $(ARGS)

@@ -247,6 +247,7 @@ async def test_no_secret_key_or_token_is_ever_in_a_log(database_url: str, monkey
     root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
     try:
         log.configure("json", level=logging.DEBUG)
+        structlog.configure(cache_logger_on_first_use=False)  # else whatever logs here is deaf to later tests
         collector = Collector()
         collector.setFormatter(root.handlers[0].formatter)
         root.handlers[:] = [collector]
