@@ -86,7 +86,11 @@ class Wakeups:
             keepalives_idle=10,
             tcp_user_timeout=15_000,
         )
-        await connection.execute(f"LISTEN {_CHANNEL}")
+        try:
+            await connection.execute(f"LISTEN {_CHANNEL}")
+        except BaseException:  # a stop in between, too, must not leave it open
+            await connection.close()
+            raise
         return connection
 
     async def _hear(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
