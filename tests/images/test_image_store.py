@@ -176,7 +176,6 @@ async def test_only_a_hash_and_a_known_extension_make_a_key(image_store: ImageSt
     assert keys_in(image_store) == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="uvloop is not for Windows")
 def test_the_store_works_on_the_loop_that_serves(store_url: str) -> None:
     import uvloop
 
@@ -329,7 +328,6 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
             open_image_store(url)
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write")
 def test_a_folder_that_cannot_be_written_stops_the_start() -> None:
     with pytest.raises(SettingsError, match="GATEWAY_IMAGE_STORE_URL: the folder /proc/self cannot be made or written"):
         open_image_store("file:///proc/self")
@@ -362,7 +360,6 @@ async def test_a_put_heals_a_file_that_was_spoilt(tmp_path: Path) -> None:
     assert await whole(store, SHA, "png") == DATA
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors have names on Linux only")
 async def test_a_file_is_on_disk_before_it_has_its_name_and_the_name_before_the_put_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
