@@ -115,14 +115,16 @@ def test_killed_between_a_callback_and_its_check_the_callback_is_not_forgotten(
 
 
 def test_killed_again_and_again_nothing_is_lost_or_paid_twice(new_gateway: NewGateway, emulator: Emulator) -> None:
+    """Each process gets jobs of its own besides what the ones before left, so that it surely comes to where it dies."""
     gateway, story = new_gateway(callback_grace="500ms"), _story()
-    prompts = [f"{story} {n}" for n in range(JOBS)]
+    prompts: list[str] = []
     acknowledged: dict[str, str] = {}
     for point in ("before-record", "before-answer", "before-check"):
-        acknowledged |= _die(gateway, prompts, DIE_AT=point)
+        prompts += [f"{story} {point} {n}" for n in range(JOBS)]
+        acknowledged = _die(gateway, prompts, DIE_AT=point) | acknowledged
     with gateway.running():
         jobs = _all_settled(gateway, prompts, acknowledged)
-        assert [job["state"] for job in jobs] == ["succeeded"] * JOBS
+        assert [job["state"] for job in jobs] == ["succeeded"] * len(prompts)
         _books_agree(jobs, emulator.tasks(story))
 
 
