@@ -59,7 +59,11 @@ class Access:
         Raises:
             StorageUnavailableError: the database is out of reach.
         """
-        found = await self._lookups.put(hash_key(api_key))
+        return await self.caller_by_hash(hash_key(api_key))
+
+    async def caller_by_hash(self, digest: bytes) -> Caller | None:
+        """The same, of the hash of a key that was shown before."""
+        found = await self._lookups.put(digest)
         if found is None:
             return None
         self.last_use.note(found.key_id)

@@ -1,0 +1,170 @@
+"""A page of the console: rendered, sent with its headers, and with errors that people can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from app import __version__
+from app.access.callers import Caller
+from app.console import words
+from app.console.assets import asset_url
+from app.errors import StorageUnavailableError
+from app.problems import Problem, field_problem, invalid
+from app.requests import read_body
+
+log = structlog.get_logger()
+
+FORM_MAX = 256 * 1024  #: bytes
+SAID = "gateway_said"  #: the cookie that carries one line over a redirect
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # with "no-referrer", browsers would hide where a form was sent from
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class SignInNeeded(Exception):
+    """Nobody is signed in, or no longer."""
+
+
+class PageRoute(APIRoute):
+    """Turns errors into pages before the app makes problems of them, and lets no other site press our buttons."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_with_a_page(request: Request) -> Response:
+            try:
+                if request.method not in ("GET", "HEAD"):
+                    refuse_other_sites(request)
+                response = await answer(request)
+            except SignInNeeded:
+                response = _to_sign_in(request)
+            except Problem as problem:
+                response = error_page(request, problem)
+            except RequestValidationError as error:
+                response = error_page(request, invalid([field_problem(e) for e in error.errors()]))
+            except StorageUnavailableError as error:
+                log.error("database unavailable", reason=str(error))
+                response = error_page(request, Problem(503, "storage_unavailable", "The database is out of reach."))
+            except Exception:
+                log.exception("request failed", method=request.method, route=self.path)
+                detail = f"Something went wrong on our side; the log has it under {request.state.request_id}."
+                response = error_page(request, Problem(500, "internal_error", detail))
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+            return response
+
+        return answer_with_a_page
+
+
+def page(request: Request, template: str, caller: Caller | None, status: int = 200, **shown: Any) -> Response:
+    """The template's page. What was said on the way here is shown once."""
+    said = unquote(request.cookies.get(SAID, ""))
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    html = _templates.get_template(template).render(
+        me=caller, here=here, path=request.url.path, said=said, version=__version__, **shown
+    )
+    response = HTMLResponse(html, status)
+    if said:
+        response.delete_cookie(SAID, path="/console", httponly=True, samesite="strict")
+    return response
+
+
+def go_to(request: Request, address: str, said: str = "") -> Response:
+    """To another page, after a button was pressed; `said` is shown there.
+
+    Args:
+        address: within the console; anything else leads to its first page.
+    """
+    response = RedirectResponse(_own(address), 303)
+    if said:
+        response.set_cookie(
+            SAID, quote(said[:1000]), max_age=60, path="/console", httponly=True, samesite="strict", secure=is_secure(request)
+        )
+    return response
+
+
+def error_page(request: Request, problem: Problem) -> Response:
+    title = HTTPStatus(problem.status).phrase
+    caller = getattr(request.state, "visitor", None)
+    response = page(request, "error.html", caller, problem.status, title=title, problem=problem)
+    response.headers.update(problem.headers)
+    return response
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a form that was sent; of those of one name the last one."""
+    return dict(await read_fields(request))
+
+
+async def read_fields(request: Request) -> list[tuple[str, str]]:
+    """The fields of a form that was sent, in order."""
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise Problem(415, "unsupported_media_type", "Forms are sent as application/x-www-form-urlencoded.")
+    body = await read_body(request, limit=FORM_MAX, seconds=10.0)
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=2000)
+    except ValueError:
+        raise Problem(422, "invalid_request", "The form cannot be read.") from None
+
+
+def is_secure(request: Request) -> bool:
+    return request.url.scheme == "https"
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Raises Problem 403 where a form was not sent from a page of ours.
+
+    Browsers say so in `Sec-Fetch-Site` where the connection is trusted, and in `Origin` anywhere. Source: W3C Fetch Metadata.
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = urlsplit(request.headers.get("origin", "")).netloc
+    if site == "same-origin" or (site is None and origin and origin == request.headers.get("host")):
+        return
+    raise Problem(403, "other_site", "This was not sent from a page of the console.")
+
+
+def _to_sign_in(request: Request) -> Response:
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    address = f"/console/sign-in?{urlencode({'next': here})}"
+    if request.headers.get("hx-request"):
+        return Response(status_code=401, headers={"HX-Redirect": address})
+    if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
+        # A link from elsewhere: the browser keeps a strict cookie to itself, but not when the page then comes to itself.
+        return page(request, "again.html", None)
+    return RedirectResponse(address if request.method == "GET" else "/console/sign-in", 303)
+
+
+def _own(address: str) -> str:
+    parts = urlsplit(address)
+    own = not parts.scheme and not parts.netloc and (parts.path == "/console" or parts.path.startswith("/console/"))
+    return address if own and "\\" not in address and address.isprintable() else "/console"
+
+
+_templates = Environment(
+    loader=PackageLoader("app.console"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals["asset_url"] = asset_url
+_templates.filters.update(words.FILTERS)

@@ -1,0 +1,101 @@
+// Comfort on top of pages that work without it: live figures, keys, copying, selecting all.
+"use strict";
+
+// --- live: the page is asked for again while somebody looks at it and is not in the middle of something -------------------
+
+const live = () => document.getElementById("live");
+const busy = () => document.hidden || document.querySelector(":popover-open, dialog[open], #live input:checked, #live :focus:is(input, select, textarea)");
+let looked = Date.now();
+
+setInterval(() => {
+  const part = live();
+  if (!part || busy() || Date.now() - looked < 1000 * part.dataset.every) return;
+  looked = Date.now();
+  htmx.trigger(part, "refresh");
+}, 250);
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) looked = 0; });
+
+// --- when the gateway is out of reach, what is shown is old, and says so --------------------------------------------------
+
+function away(text) {
+  const note = document.getElementById("away");
+  note.hidden = !text;
+  note.textContent = text;
+}
+
+const since = () => new Date(looked).toLocaleTimeString();
+document.addEventListener("htmx:response:error", (event) => away(`The gateway answers ${event.detail.ctx?.response?.status ?? "with an error"}; what you see is of before ${since()}.`));
+document.addEventListener("htmx:error", () => away(`The gateway does not answer; what you see is of before ${since()}.`));
+document.addEventListener("htmx:after:swap", () => { away(""); showRow(); });
+
+// --- rows: j and k walk, Enter opens ---------------------------------------------------------------------------------------
+
+let row = -1;
+const rows = () => [...document.querySelectorAll("[data-row]")];
+
+function showRow() {
+  rows().forEach((one, n) => one.classList.toggle("here", n === row));
+}
+
+function walk(by) {
+  const all = rows();
+  if (!all.length) return;
+  row = Math.max(0, Math.min(all.length - 1, row + by));
+  showRow();
+  all[row].querySelector("a")?.focus();
+}
+
+// --- buttons that ask: r and c open the question of this page's job, or lead to that of the row ---------------------------
+
+function question(name) {
+  const asked = document.getElementById(`ask-${name}`);
+  const link = rows()[row]?.querySelector("a");
+  if (asked) asked.showPopover();
+  else if (link) location.href = `${link.href}#ask-${name}`;
+}
+
+if (location.hash.startsWith("#ask-")) document.getElementById(location.hash.slice(1))?.showPopover?.();
+
+// --- keys and buttons ------------------------------------------------------------------------------------------------------
+
+const KEYS = {
+  "/": () => { const box = document.querySelector("[data-search]"); if (box) box.focus(); else location.href = "/console/jobs#search"; },
+  j: () => walk(1),
+  k: () => walk(-1),
+  r: () => question("retry"),
+  c: () => question("cancel"),
+  t: () => nextTheme(),
+  "?": () => document.getElementById("keys-help")?.togglePopover(),
+};
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input:not([type=checkbox]), textarea, select");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const act = KEYS[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+
+const DEEDS = {
+  theme: () => nextTheme(),
+  copy: async (button) => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.of).textContent);
+    const label = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = label; }, 1500);
+  },
+};
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]");
+  if (button) DEEDS[button.dataset.do](button);
+});
+
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("[data-all]")) return;
+  for (const box of document.querySelectorAll(event.target.dataset.all)) box.checked = event.target.checked;
+});
+
+if (location.hash === "#search") document.querySelector("[data-search]")?.focus();

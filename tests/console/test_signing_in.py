@@ -1,0 +1,171 @@
+"""Who gets in, who stays in, and who presses the buttons."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import httpx
+from playwright.async_api import Browser, expect
+
+from tests.acceptance.stage import ADMIN_KEY, Stage, client
+from tests.access.keyring import Keyring
+from tests.access.test_every_route_is_guarded import NOBODYS, walk
+from tests.console.browser import Desk, open_desk
+
+OPEN = {"/console/sign-in", "/console/sign-out", "/console/static/{name:path}"}
+FROM_US = {"Sec-Fetch-Site": "same-origin"}
+
+
+async def session_of(browser: httpx.AsyncClient, key: str) -> httpx.Response:
+    return await browser.post("/console/sign-in", data={"api_key": key, "next": "/console"}, headers=FROM_US)
+
+
+def pages(stage: Stage) -> list[tuple[str, str]]:
+    """Method and path of every page and button of the console, with made-up ids."""
+    found = [(method, path) for path, methods in walk(stage.app.routes) for method in methods if path.startswith("/console")]
+    closed = [(method, path) for method, path in found if path not in OPEN and method != "HEAD"]
+    return [(method, "/".join(str(NOBODYS) if p.startswith("{") else p for p in path.split("/"))) for method, path in closed]
+
+
+async def test_no_page_and_no_button_is_there_for_whoever_is_not_signed_in(stage: Stage) -> None:
+    walked = pages(stage)
+    assert ("GET", "/console") in walked
+    async with client(stage.url, None) as stranger:
+        stranger.cookies.set("gateway_session", "made-up")
+        for method, path in walked:
+            answer = await stranger.request(method, path, headers=FROM_US, data={} if method == "POST" else None)
+            assert answer.status_code == 303, (method, path)
+            assert urlsplit(answer.headers["location"]).path == "/console/sign-in", (method, path)
+
+
+async def test_a_key_in_a_header_opens_no_page(stage: Stage) -> None:
+    """The pages are for browsers with a cookie, which no other site can make them send."""
+    assert (await stage.api.get("/console")).status_code == 303
+
+
+async def test_the_cookie_is_kept_from_scripts_and_other_sites_and_is_no_key(stage: Stage) -> None:
+    async with client(stage.url, None) as browser:
+        answer = await session_of(browser, ADMIN_KEY)
+        assert answer.status_code == 303
+        assert answer.headers["location"] == "/console"
+        cookie = answer.headers["set-cookie"]
+        assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", "Path=/console", "Max-Age=43200"))
+        assert ADMIN_KEY not in cookie
+        assert (await browser.get("/console")).status_code == 200
+        assert (await browser.get("/jobs")).status_code == 401, "the API takes keys, never the cookie"
+
+
+async def test_behind_https_the_cookie_is_sent_over_https_only(stage: Stage) -> None:
+    async with client(stage.url, None) as browser:
+        headers = {**FROM_US, "X-Forwarded-Proto": "https"}
+        answer = await browser.post("/console/sign-in", data={"api_key": ADMIN_KEY}, headers=headers)
+        assert "Secure" in answer.headers["set-cookie"]
+
+
+async def test_a_key_that_is_unknown_or_may_not_read_gets_no_cookie(stage: Stage, keyring: Keyring) -> None:
+    writer = (await keyring.make("jobs:write"))["key"]
+    async with client(stage.url, None) as browser:
+        for key, status in (("gw_00000000_" + "x" * 43, 401), ("", 401), ("☃", 401), (writer, 403)):
+            answer = await session_of(browser, key)
+            assert answer.status_code == status, key
+            assert "set-cookie" not in answer.headers
+            assert not key or key not in answer.text
+
+
+async def test_a_revoked_key_ends_its_sessions_at_once(stage: Stage, keyring: Keyring) -> None:
+    made = await keyring.make("jobs:read")
+    async with client(stage.url, None) as browser:
+        await session_of(browser, made["key"])
+        assert (await browser.get("/console")).status_code == 200
+        await stage.api.delete(f"/keys/{made['id']}")
+        assert (await browser.get("/console")).status_code == 303
+
+
+async def test_no_other_site_can_press_a_button(stage: Stage) -> None:
+    async with client(stage.url, None) as browser:
+        await session_of(browser, ADMIN_KEY)
+        from_elsewhere: list[dict[str, str]] = [
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Sec-Fetch-Site": "none"},
+            {"Origin": "https://elsewhere.example"},
+            {"Origin": "null"},
+            {},
+        ]
+        for headers in from_elsewhere:
+            answer = await browser.post("/console/pause", headers=headers)
+            assert answer.status_code == 403, headers
+        assert (await stage.api.get("/dispatch")).json()["paused_by"] is None
+        assert (await browser.post("/console/pause", headers={"Origin": stage.url})).status_code == 303
+        assert (await stage.api.get("/dispatch")).json()["paused_by"] is not None
+
+
+async def test_signing_in_leads_back_within_the_console_only(stage: Stage) -> None:
+    async with client(stage.url, None) as browser:
+        first = await browser.get("/console/jobs?state=failed")
+        assert first.headers["location"] == "/console/sign-in?next=%2Fconsole%2Fjobs%3Fstate%3Dfailed"
+        elsewhere = (
+            "//evil.example",
+            "https://evil.example/console",
+            "/console\\..\\x",
+            "/consoles",
+            "javascript:x",
+            "/\\evil",
+        )
+        for target, there in (
+            ("/console/jobs?state=failed", "/console/jobs?state=failed"),
+            *((e, "/console") for e in elsewhere),
+        ):
+            answer = await browser.post("/console/sign-in", data={"api_key": ADMIN_KEY, "next": target}, headers=FROM_US)
+            assert answer.headers["location"] == there, target
+
+
+async def test_a_link_from_elsewhere_leads_to_the_page_although_the_cookie_is_strict(stage: Stage) -> None:
+    """The browser sends no cookie with the first request; the page then comes to itself."""
+    async with client(stage.url, None) as browser:
+        answer = await browser.get("/console", headers={"Sec-Fetch-Site": "cross-site"})
+        assert answer.status_code == 200
+        assert 'http-equiv="refresh"' in answer.text
+
+
+async def test_every_page_carries_the_policy(stage: Stage) -> None:
+    async with client(stage.url, None) as browser:
+        for path in ("/console/sign-in", "/console", "/console/nowhere"):
+            headers = (await browser.get(path)).headers
+            assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'"), path
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cache-control"] == "no-store"
+
+
+async def test_a_person_signs_in_and_out(browser: Browser, stage: Stage) -> None:
+    async with open_desk(browser, stage) as desk:
+        await desk.open("/console/jobs")
+        assert await desk.faults() == []
+        await desk.page.get_by_label("API key").fill("gw_wrong")
+        desk.expected.append("401")
+        await desk.page.get_by_role("button", name="Sign in").click()
+        await expect(desk.page.get_by_role("alert")).to_contain_text("opens nothing")
+        await desk.sign_in()
+        await desk.page.get_by_role("button", name="Sign out").click()
+        await expect(desk.page).to_have_url(f"{stage.url}/console/sign-in")
+        await desk.open("/console")
+        await expect(desk.page.get_by_label("API key")).to_be_visible()
+
+
+async def test_a_session_that_ends_while_the_page_is_open_leads_to_sign_in(
+    browser: Browser, stage: Stage, keyring: Keyring
+) -> None:
+    made = await keyring.make("jobs:read")
+    async with open_desk(browser, stage) as desk:
+        desk.expected.append("401")
+        await desk.sign_in(made["key"])
+        await stage.api.delete(f"/keys/{made['id']}")
+        await expect(desk.page.get_by_label("API key")).to_be_visible()
+
+
+async def test_what_the_pages_load_is_vendored_and_unchanged(desk: Desk) -> None:
+    """No address of another host is asked for, and each vendored file is the one that was published."""
+    hosts: set[str] = set()
+    desk.page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    await desk.open("/console")
+    assert hosts == {urlsplit(desk.stage.url).netloc}
