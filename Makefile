@@ -17,7 +17,7 @@ demo: $(VENV)/.runtime ## Run a dozen jobs through the gateway and the built-in 
 serve: $(VENV)/.runtime ## Serve the API with the settings of the environment or .env (ARGS="--port 8000")
 	@$(BIN)/gateway serve $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback", ARGS="-n 2")
+test: $(VENV)/.dev $(VENV)/.browser ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback", ARGS="-n 2")
 	@$(BIN)/pytest $(ARGS)
 
 long: $(VENV)/.dev ## Run the tests that need a package of the system (pgbouncer, prometheus), or minutes
@@ -57,4 +57,13 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# The console is tested in a real Chromium: the one that is there, else the system's package, else what Playwright brings.
+$(VENV)/.browser: $(VENV)/.dev
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do command -v $$name >/dev/null && found=1; done; \
+	  test -n "$$found" \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	       && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
+	  || $(BIN)/playwright install chromium
 	@touch $@

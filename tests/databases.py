@@ -42,6 +42,15 @@ full_page_writes = off
 autovacuum = off
 """
 
+#: As somebody runs it who means to keep what is written: for measurements.
+_DURABLE = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+shared_buffers = 1GB
+max_wal_size = 8GB
+"""
+
 
 class OpenDatabase(Protocol):
     """Opens the database at a URL, as the gateway does; it is disposed of at the end of the test."""
@@ -61,10 +70,10 @@ class PostgresServer:
     def url(self) -> URL:
         return make_url(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
 
-    def create(self) -> None:
+    def create(self, configuration: str = _CONFIGURATION) -> None:
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         with (self._data / "postgresql.conf").open("a") as file:
-            file.write(_CONFIGURATION)
+            file.write(configuration)
 
     def start(self) -> None:
         """Starts it, on the port that it had before if there was one, and waits until it takes connections."""
@@ -109,7 +118,7 @@ class PostgresServer:
 
 
 @contextmanager
-def throwaway_server() -> Iterator[PostgresServer]:
+def throwaway_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     """A new server; it and its files are gone afterwards, whatever happened."""
     owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     with tempfile.TemporaryDirectory(prefix="gateway-postgres-", ignore_cleanup_errors=True) as directory:
@@ -118,7 +127,7 @@ def throwaway_server() -> Iterator[PostgresServer]:
             os.chown(home, owner.pw_uid, owner.pw_gid)
         server = PostgresServer(_reachable(_find_binaries(), home, owner), home, owner)
         try:
-            server.create()
+            server.create(_DURABLE if durable else _CONFIGURATION)
             server.start()
             yield server
         finally:
@@ -172,12 +181,12 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """The server of the environment, or one of our own."""
+def running_postgres(*, durable: bool = False) -> Iterator[Postgres]:
+    """The server of the environment, or one of our own; a durable one writes to the disk what it says it wrote."""
     if given := os.environ.get("GATEWAY_TEST_DATABASE_URL"):
         yield from _prepared(make_url(given).set(drivername="postgresql"))
     else:
-        with throwaway_server() as server:
+        with throwaway_server(durable=durable) as server:
             yield from _prepared(server.url)
 
 

@@ -79,7 +79,7 @@ def page(request: Request, template: str, caller: Caller | None, status: int = 2
     """The template's page. What was said on the way here is shown once."""
     said = unquote(request.cookies.get(SAID, ""))
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    html = _templates.get_template(template).render(
+    html = templates.get_template(template).render(
         me=caller, here=here, path=request.url.path, said=said, version=__version__, **shown
     )
     response = HTMLResponse(html, status)
@@ -159,12 +159,12 @@ def _own(address: str) -> str:
     return address if own and "\\" not in address and address.isprintable() else "/console"
 
 
-_templates = Environment(
+templates = Environment(
     loader=PackageLoader("app.console"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.globals["asset_url"] = asset_url
-_templates.filters.update(words.FILTERS)
+templates.globals["asset_url"] = asset_url
+templates.filters.update(words.FILTERS)

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 from tests.acceptance.stage import ADMIN_KEY, Stage, client
 from tests.access.keyring import Keyring
 from tests.access.test_every_route_is_guarded import NOBODYS, walk
-from tests.console.browser import Desk, open_desk
+from tests.console.browser import open_desk
 
 OPEN = {"/console/sign-in", "/console/sign-out", "/console/static/{name:path}"}
 FROM_US = {"Sec-Fetch-Site": "same-origin"}
@@ -161,11 +161,3 @@ async def test_a_session_that_ends_while_the_page_is_open_leads_to_sign_in(
         await desk.sign_in(made["key"])
         await stage.api.delete(f"/keys/{made['id']}")
         await expect(desk.page.get_by_label("API key")).to_be_visible()
-
-
-async def test_what_the_pages_load_is_vendored_and_unchanged(desk: Desk) -> None:
-    """No address of another host is asked for, and each vendored file is the one that was published."""
-    hosts: set[str] = set()
-    desk.page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-    await desk.open("/console")
-    assert hosts == {urlsplit(desk.stage.url).netloc}

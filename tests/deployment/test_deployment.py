@@ -16,10 +16,13 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from sqlalchemy import make_url
 from typer.main import get_command
 
 from app.cli import cli
-from app.config import Settings
+from app.config import Settings, load
+from app.storage.database import database_url
+from tests.databases import OpenDatabase
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())
@@ -55,6 +58,24 @@ def test_there_is_no_default_secret() -> None:
         uses = re.findall(r"\$\{" + name + r"(.)(.)", text)
         assert uses
         assert set(uses) == {(":", "?")}, name
+
+
+@pytest.mark.parametrize("password", ["p@ss", "a/b:c%d", "100%41", "#?&=+ \\ ' \"", "пароль"])
+async def test_any_password_reaches_postgresql_as_it_is(
+    password: str, postgres_url: str, open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the compose file hands over, with the server of the tests in the place of its own."""
+    environment = COMPOSE["services"]["api"]["environment"]
+    assert environment["PGPASSWORD"] == "${POSTGRES_PASSWORD:?set POSTGRES_PASSWORD}"
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", environment["GATEWAY_DATABASE_URL"])
+    monkeypatch.setenv("PGPASSWORD", password)
+    ours, theirs = database_url(load().database_url), make_url(postgres_url)
+    here = ours.set(host=theirs.host, port=theirs.port, username=theirs.username, database=theirs.database)
+    database = open_database(here.render_as_string(hide_password=False))
+    async with database.reading() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None
+        assert raw.info.password == password
 
 
 def test_the_migration_comes_before_everything_that_needs_it() -> None:
@@ -102,6 +123,9 @@ def test_the_wheel_holds_all_that_it_needs(installed: Path, tmp_path: Path) -> N
     assert found["current"] == found["needed"]
     with sqlite3.connect(tmp_path / "gateway.db") as database:
         assert database.execute("SELECT count(*) FROM gate").fetchone() == (1,)
+    look = "from app.console import assets, page; print(sorted(assets.assets()), sorted(page.templates.list_templates()))"
+    pages = run(str(installed / "venv/bin/python"), "-c", look, cwd=tmp_path)
+    assert all(name in pages for name in ("console.css", "vendor/htmx", "base.html", "overview.html"))
 
 
 @pytest.mark.timeout(400)
