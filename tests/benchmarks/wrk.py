@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SCRIPT = """
-local thread_id = 0
-function setup(thread) thread:set("id", thread_id); thread_id = thread_id + 1 end
 local n = 0
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer %(key)s"
 function request()
   n = n + 1
-  local body = string.format('{"prompt": "A red fox in the snow, number %%d of thread %%d", "metadata": {"order": "%%d"}}', n, id, n)
+  local body = string.format('{"prompt": "A red fox in the snow, number %%d", "metadata": {"order": "%%d"}}', n, n)
   return wrk.format(nil, "/jobs", nil, body)
 end
 function done(summary, latency, requests)

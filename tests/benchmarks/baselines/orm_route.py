@@ -1,4 +1,4 @@
-"""Baseline (b): the usual route: FastAPI, an ORM session a request, one commit; keys looked up in memory, which is to its favour."""
+"""Baseline (b): the usual route: FastAPI, an ORM session a request, one commit; the key is looked up in memory."""
 
 from __future__ import annotations
 
@@ -64,6 +64,9 @@ app = FastAPI(lifespan=lifespan)
 async def session() -> AsyncIterator[AsyncSession]:
     async with sessions() as opened:
         yield opened
+
+
+Session = Annotated[AsyncSession, Depends(session)]
 
 
 @app.post("/jobs", status_code=202, response_model=JobOut)
