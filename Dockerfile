@@ -1,13 +1,15 @@
 # syntax=docker/dockerfile:1
 # Dependencies first, from the pinned lock; then the package, as a wheel; then an image with nothing else in it.
 
-FROM python:3.12-slim-bookworm AS build
+FROM python:3.11-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv /opt/gateway
 ENV PATH=/opt/gateway/bin:$PATH
 WORKDIR /src
-COPY requirements.lock ./
-RUN pip install --require-hashes -r requirements.lock
+# With requirements-traces.lock the image can export traces too.
+ARG LOCK=requirements.lock
+COPY requirements.lock requirements-traces.lock ./
+RUN pip install --require-hashes -r "$LOCK"
 COPY pyproject.toml README.md LICENSE ./
 COPY app ./app
 COPY migrations ./migrations
@@ -15,7 +17,7 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && pip install --no-deps /dist/*.whl \
     && python -m compileall -q /opt/gateway/lib
 
-FROM python:3.12-slim-bookworm
+FROM python:3.11-slim-bookworm
 # The root file system may be read-only: nothing is written but the volume and standard error.
 ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 GATEWAY_LOG_FORMAT=json
 RUN useradd --uid 10001 --no-create-home --home-dir /var/lib/gateway --shell /usr/sbin/nologin gateway \

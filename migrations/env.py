@@ -13,7 +13,15 @@ from app.storage.tables import metadata
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transaction_per_migration=True)
+    # PostgreSQL keeps other processes away by a lock of its own; on SQLite the transaction does, so one must hold it all.
+    each = connection.dialect.name != "sqlite"
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=True,
+        transaction_per_migration=each,
+        transactional_ddl=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
 
