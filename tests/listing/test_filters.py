@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
@@ -10,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.job_query import words
+from app.job_query.filters import JobQuery, pairs_of, to_query
+from app.job_query.query import parameters_of, read_query
 from app.jobs.cursor import read_cursor, write_cursor
-from app.jobs.filters import SHORT, JobQuery, parse_words, to_query, to_words
-from app.jobs.query import parameters_of, read_query
 from app.lifecycle.states import CompletedVia, ErrorCode, JobState
 from app.problems import Problem
 from app.storage.job_filter import JobFilter
@@ -23,11 +23,20 @@ def read(query: str) -> JobFilter:
     return read_query(JobQuery, parse_qsl(query, keep_blank_values=True)).wanted()
 
 
+def parse_words(text: str) -> JobFilter:
+    return read_query(JobQuery, words.parse(text, now=NOW)).wanted()
+
+
+def to_words(wanted: JobFilter) -> str:
+    return words.spell(pairs_of(wanted))
+
+
 def fields(raised: pytest.ExceptionInfo[Problem]) -> list[str]:
     assert raised.value.status == 422
     return [error.field.split(".")[0] for error in raised.value.errors]
 
 
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 EVERYTHING = JobFilter(
     tenant="design",
     states=(JobState.CANCELED, JobState.FAILED),
@@ -58,11 +67,6 @@ def test_all_filters_can_be_written_as_words() -> None:
     )
     assert parse_words(text) == EVERYTHING
     assert parse_words(to_words(EVERYTHING)) == EVERYTHING
-
-
-def test_the_short_names_are_of_filters_that_there_are() -> None:
-    assert set(SHORT.values()) <= set(JobQuery.model_fields)
-    assert not set(SHORT) & set(JobQuery.model_fields)
 
 
 def test_nothing_asked_is_everything() -> None:
@@ -110,13 +114,11 @@ def test_a_query_that_does_not_fit_is_refused_by_name(query: str) -> None:
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ("colour:red", "colour"), ("16:9", "16"), ('"red', ""), ("state:", ""), (":)", ""),
-        ('tenant:""', "tenant"), ("state:done", "state"),
-        ("tenant:a tenant:b", "tenant"), ('q:""', "q"), ("\ud800", "q"), ("x" * 4001, ""), ("metadata:42", "metadata"),
-        ('metadata."":42', "metadata"), ("after:soon", "created_after"),
+        ('tenant:""', "tenant"), ("state:done", "state"), ("tenant:a tenant:b", "tenant"), ('q:""', "q"), ("\ud800", "q"),
+        ('metadata."":42', "metadata"), ("after:soon", "created_after"), ("fox " * 11, "q"),
     ],
 )  # fmt: skip
-def test_words_that_do_not_fit_are_refused_by_name(text: str, field: str) -> None:
+def test_values_that_do_not_fit_are_refused_by_the_name_of_the_query(text: str, field: str) -> None:
     with pytest.raises(Problem) as raised:
         parse_words(text)
     assert fields(raised) == [field]
@@ -153,15 +155,6 @@ WANTED = st.builds(
 def test_what_is_written_is_read_back_the_same(wanted: JobFilter) -> None:
     assert read(to_query(wanted)) == wanted
     assert parse_words(to_words(wanted)) == wanted
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    wanted = None
-    with suppress(Problem):
-        wanted = parse_words(text)
-    if wanted is not None:
-        assert parse_words(to_words(wanted)) == wanted
 
 
 def test_a_cursor_is_good_for_the_list_that_it_came_from_and_no_other() -> None:

@@ -1,5 +1,7 @@
-"""Which jobs a caller asks for: one set of names, as a query (`state=failed&metadata.order=42`) and as words in a box or on a
-command line (`state:failed metadata.order:42 "red fox"`)."""
+"""Which jobs a caller asks for, by the names of a query string: `state=failed&metadata.order=42`.
+
+One set of filters for lists, exports, the search box and the command line; how people spell them is `app.job_query.words`.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +15,13 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.access.callers import Caller
-from app.jobs.job_request import MetadataKey, MetadataValue, Text
-from app.jobs.query import PAIR, read_query
+from app.job_query import words
 from app.lifecycle.states import CompletedVia, ErrorCode, JobState
-from app.problems import FieldProblem, invalid
 from app.storage.job_filter import JobFilter
+from app.texts import MetadataKey, MetadataValue, Text
 
 WORDS_MAX = 10  #: words and phrases in `q`
-TEXT_MAX = 4000  #: characters of a filter written as words
 
-#: What may be written for the longer names, in words.
-SHORT = {
-    "task": "task_id", "key": "idempotency_key", "via": "completed_via", "error": "error_code", "after": "created_after",
-    "before": "created_before",
-}  # fmt: skip
-
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_WORD = re.compile(rf'(?:{_QUOTED}|[^\s"]\S*)(?=\s|$)', re.DOTALL)
-_TERM = re.compile(rf'(?:(?P<name>[^\s":]+(?:{_QUOTED})?):)?(?P<value>{_QUOTED}|[^\s"]\S*)(?=\s|$)', re.DOTALL)
-_BARE_WORD = re.compile(r'[^\s"]\S*')  #: needs no quotation marks in `q`
-_BARE = re.compile(r'[^\s"\\:]+')  #: nor in a term
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2}))?"
 )
@@ -43,14 +32,7 @@ _INSTANT_WANTED = (
 
 def _words(q: str) -> tuple[str, ...]:
     """The words and phrases of `q`, each once."""
-    found, place = [], 0
-    while rest := q[place:].lstrip():
-        place = len(q) - len(rest)
-        word = _WORD.match(q, place)
-        if word is None:
-            raise ValueError("close the quotation mark, and put a blank behind it")
-        found.append(_unquoted(word.group()))
-        place = word.end()
+    found = list(words.split(q))
     if not found or not all(found):
         raise ValueError("write at least one word, and none that is empty")
     if len(found) > WORDS_MAX:
@@ -139,47 +121,16 @@ def seen_by(caller: Caller, wanted: JobFilter) -> JobFilter | None:
     return wanted if caller.is_admin else replace(wanted, tenant=caller.tenant)
 
 
-def parse_words(text: str) -> JobFilter:
-    """The filter that a person wrote: `name:value` for each filter, and words of the prompt as they are.
-
-    `state:failed tenant:design "red fox" after:2026-01-01 metadata.order:42`. The names are those of the query, and the short
-    ones of `SHORT`; a value with blanks, or a word with a colon, is quoted.
-
-    Raises:
-        Problem: 422, with every field that does not fit, by the names of the query.
-    """
-    pairs, words, place = [], [], 0
-    if len(text) > TEXT_MAX:
-        raise invalid([FieldProblem(field="", message=f"write at most {TEXT_MAX} characters")])
-    while rest := text[place:].lstrip():
-        place = len(text) - len(rest)
-        term = _TERM.match(text, place)
-        if term is None or (term["name"] is None and ":" in term["value"] and term["value"][0] != '"'):
-            raise invalid([FieldProblem(field="", message="write name:value, and close the quotation marks")])
-        name, value = term["name"], _unquoted(term["value"])
-        if name in (None, "q"):
-            words.append(_quoted(value, _BARE_WORD))
-        else:
-            pairs.append((_full(name), value))
-        place = term.end()
-    return read_query(JobQuery, [*pairs, *([("q", " ".join(words))] if words else [])]).wanted()
-
-
-def to_words(wanted: JobFilter) -> str:
-    """The filter as a person would write it; `parse_words` reads it back."""
-    terms = [f"{_short(name)}:{_quoted(value)}" for name, value in _pairs(wanted) if name != "q"]
-    return " ".join([*terms, *(_quoted(word) for word in wanted.words)])
-
-
 def to_query(wanted: JobFilter) -> str:
     """The filter as the query of `GET /jobs`, always in the same order."""
-    return urlencode(list(_pairs(wanted)))
+    return urlencode(list(pairs_of(wanted)))
 
 
-def _pairs(wanted: JobFilter) -> Iterator[tuple[str, str]]:
+def pairs_of(wanted: JobFilter) -> Iterator[tuple[str, str]]:
+    """The pairs of that query; `read_query(JobQuery, …)` reads them back, and `words.spell` writes them for a person."""
     values: dict[str, Any] = {
         "tenant": wanted.tenant,
-        "q": " ".join(_quoted(word, _BARE_WORD) for word in wanted.words) or None,
+        "q": " ".join(words.quoted(word) for word in wanted.words) or None,
         "task_id": wanted.task_id,
         "idempotency_key": wanted.idempotency_key,
         "completed_via": wanted.completed_via,
@@ -189,27 +140,8 @@ def _pairs(wanted: JobFilter) -> Iterator[tuple[str, str]]:
     }
     yield from (("state", state.value) for state in sorted(wanted.states))
     yield from ((name, str(value)) for name, value in values.items() if value is not None)
-    yield from ((PAIR + key, value) for key, value in wanted.metadata)
+    yield from ((words.METADATA + key, value) for key, value in wanted.metadata)
 
 
 def _written(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
-
-
-def _full(name: str) -> str:
-    before, quote, key = name.partition('"')
-    return before + _unquoted(quote + key) if quote else SHORT.get(name, name)
-
-
-def _short(name: str) -> str:
-    if name.startswith(PAIR):
-        return PAIR + _quoted(name.removeprefix(PAIR))
-    return next((short for short, full in SHORT.items() if full == name), name)
-
-
-def _quoted(value: str, bare: re.Pattern[str] = _BARE) -> str:
-    return value if bare.fullmatch(value) else '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
-
-
-def _unquoted(value: str) -> str:
-    return re.sub(r"\\(.)", r"\1", value[1:-1], flags=re.DOTALL) if value.startswith('"') else value

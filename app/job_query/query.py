@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from app.job_query.words import METADATA
 from app.problems import FieldProblem, field_problem, invalid
-
-PAIR = "metadata."  #: what the name of a pair begins with; its key follows
 
 Query = TypeVar("Query", bound=BaseModel)
 
@@ -23,12 +22,12 @@ def read_query(model: type[Query], pairs: Iterable[tuple[str, str]]) -> Query:
     values: dict[str, Any] = {}
     problems: list[FieldProblem] = []
     for name, value in pairs:
-        if name.startswith(PAIR):
-            place, key = values.setdefault("metadata", {}), name.removeprefix(PAIR)
+        if name.startswith(METADATA):
+            place, key = values.setdefault("metadata", {}), name.removeprefix(METADATA)
         else:
             place, key = values, name
         if name == "metadata":
-            problems.append(FieldProblem(field=name, message=f"name the key: {PAIR}<key>=<value>"))
+            problems.append(FieldProblem(field=name, message=f"name the key: {METADATA}<key>=<value>"))
         elif _is_list(model, name):
             place.setdefault(key, []).append(value)
         elif key in place:
@@ -59,7 +58,7 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     description = schema.pop("description", "")
     schema.pop("title", None)
     if name == "metadata":
-        name, schema = f"{PAIR}<key>", {"type": "string", "maxLength": 500}
+        name, schema = f"{METADATA}<key>", {"type": "string", "maxLength": 500}
     if schema.get("default", 0) is None:  # left out, it is not there; null cannot be written in a query
         schema = {k: v for k, v in schema.items() if k not in ("anyOf", "default")} | schema["anyOf"][0]
     return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
