@@ -16,7 +16,7 @@ router = APIRouter(tags=["upstream"])
 
 
 @router.post(
-    "/callbacks/{token}",
+    "/callbacks/{token:path}",  # with slashes in it too: the 404 of such a token is that of any other
     status_code=204,
     summary="Receive a callback of the upstream",
     responses={204: {"description": "It is written down."}, **problems(404, 408, 413, 503, thing="callback")},
@@ -27,7 +27,7 @@ router = APIRouter(tags=["upstream"])
 async def receive_callback(request: Request, token: str) -> Response:
     """Any content type, any body: it is written down, and causes a check.
 
-    Unknown, malformed and old tokens get one and the same 404.
+    Unknown, malformed and old tokens get one and the same 404, after the body was read and for the same work.
     """
     body = await read_body(request, limit=BODY_MAX, seconds=BODY_SECONDS)
     outcome = await request.state.gateway.receiver.receive(token, request.headers.get("content-type"), body)

@@ -1,0 +1,35 @@
+"""Stores under a clock that only the tests move, and a whole gateway, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.emulator import EmulatorOptions
+from app.storage.database import Database
+from tests.acceptance.stage import Stage, open_stage
+from tests.databases import OpenDatabase
+from tests.storage.factory import Factory, HandClock
+
+
+@pytest.fixture
+async def stage(database_url: str) -> AsyncIterator[Stage]:
+    """Its tasks run until the test ends, unless their prompt says otherwise."""
+    async with open_stage(database_url, EmulatorOptions(run_seconds=(3600, 3600), pending_seconds=0.02)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def database(database_url: str, open_database: OpenDatabase, clock: HandClock) -> Database:
+    return open_database(database_url, clock=clock)
+
+
+@pytest.fixture
+def factory(database: Database) -> Factory:
+    return Factory(database)
