@@ -18,8 +18,9 @@ from app.lifecycle.job import CallbackFormat, Life
 from app.lifecycle.senders import Room, SenderLimits
 from app.loops import Wake
 from app.metrics import Metrics
-from app.storage.deliveries import MANUAL, Attempt, ClaimedDelivery, DeliveryStore, Recorded
+from app.storage.deliveries import MANUAL, Attempt, ClaimedDelivery, DeliveryStore, DeliveryUnderWayError, Recorded
 from app.storage.grouped import GroupedWriter
+from app.traces.spans import Fact, Traces
 
 log = structlog.get_logger()
 
@@ -51,12 +52,14 @@ class Deliverer:
         limits: SenderLimits = SenderLimits(),
         monotonic: Callable[[], float] = time.monotonic,
         metrics: Metrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._store, self._sender, self._writers, self._wake = store, sender, writers, wake
-        self._limits, self._monotonic, self._metrics = limits, monotonic, metrics or Metrics()
+        self._limits, self._monotonic = limits, monotonic
+        self._metrics, self._traces = metrics or Metrics(), traces or Traces()
         self._sending: dict[asyncio.Task[Any], ClaimedDelivery] = {}
         self._records: GroupedWriter[Attempt, Recorded | None] = GroupedWriter(store.record)
-        self._manual = 0
+        self._by_hand: set[UUID] = set()
         self._crowded = self._stopping = False
 
     async def sweep(self) -> float | None:
@@ -85,14 +88,16 @@ class Deliverer:
             UnsentError: its body or signature could not be made.
             StorageUnavailableError: the database is out of reach; it may have been sent.
         """
-        if self._manual >= MANUAL_MAX:
+        if delivery_id in self._by_hand:  # a finished one has no lease that would keep the second attempt off
+            raise DeliveryUnderWayError
+        if len(self._by_hand) >= MANUAL_MAX:
             raise TooManyAttemptsError
-        self._manual += 1
+        self._by_hand.add(delivery_id)
         try:
             delivery = await self._store.claim(delivery_id, self._written, by=by)
             return None if delivery is None else await self._attempt(delivery)
         finally:
-            self._manual -= 1
+            self._by_hand.discard(delivery_id)
 
     async def idle(self) -> None:
         """Returns when nothing is being sent by a sweep."""
@@ -140,10 +145,14 @@ class Deliverer:
         await self._attempt(delivery)
 
     async def _attempt(self, delivery: ClaimedDelivery) -> Recorded | None:
-        attempt = await self._made(delivery)
-        recorded = await self._records.put(attempt)
-        _tell(attempt, recorded)
-        self._metrics.delivery_attempted(_outcome_of(attempt, recorded))
+        with self._traces.work("deliver", caused_by=delivery.traceparent, **_facts(delivery)) as span:
+            attempt = await self._made(delivery)
+            recorded = await self._records.put(attempt)
+            _tell(attempt, recorded)
+            outcome = _outcome_of(attempt, recorded)
+            span.note(status=attempt.outcome.status)
+            span.ended(outcome, failed=not attempt.outcome.succeeded)
+        self._metrics.delivery_attempted(outcome)
         if recorded is not None and recorded.resumed:
             self._wake.ring()
         return recorded
@@ -170,7 +179,7 @@ class Deliverer:
 
 
 def _outcome_of(attempt: Attempt, recorded: Recorded | None) -> str:
-    """In a word, for the metrics."""
+    """In a word, for metrics and traces."""
     if attempt.outcome.succeeded:
         return "delivered"
     if (
@@ -180,6 +189,15 @@ def _outcome_of(attempt: Attempt, recorded: Recorded | None) -> str:
     ):
         return "failed"
     return recorded.state.value
+
+
+def _facts(delivery: ClaimedDelivery) -> dict[str, Fact]:
+    """For the trace, which gets the origin alone, like the log."""
+    receiver = delivery.receiver
+    return {
+        "job_id": str(delivery.job_id), "delivery_id": str(delivery.delivery_id), "tenant": receiver.tenant,
+        "receiver": receiver.origin, "attempt": delivery.number or "manual",
+    }  # fmt: skip
 
 
 def _tell(attempt: Attempt, recorded: Recorded | None) -> None:

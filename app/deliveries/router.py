@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.callers import Caller, CurrentCaller, Scope
 from app.answers import json_answer, problems
 from app.clock import system_clock
 from app.deliveries.deliver import Deliverer, TooManyAttemptsError, UnsentError
 from app.deliveries.views import DeliveryView, JobDeliveries, Recovered, delivery_view
+from app.instants import Instant
 from app.own_job import own_life
 from app.problems import FieldProblem, Problem, invalid, not_found
 from app.requests import read_model
@@ -32,7 +33,7 @@ class RecoverRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"since": "2026-11-01T00:00:00Z"}]})
 
-    since: AwareDatetime = Field(description="Deliveries made since then; at most 14 days back, with an offset.")
+    since: Instant = Field(description="Deliveries made since then; at most 14 days back, with an offset.")
 
 
 @router.get("/jobs/{job_id}/deliveries", response_model=JobDeliveries, summary="Show a job's deliveries")
@@ -47,7 +48,7 @@ async def show_deliveries(request: Request, caller: CurrentCaller, job_id: str) 
     "/deliveries/{delivery_id}/redeliver",
     response_model=DeliveryView,
     summary="Send a delivery again",
-    responses=problems(409, 429),
+    responses=problems("delivery_under_way", "too_many_redeliveries", 503, "delivery_not_ready"),
 )
 async def redeliver(request: Request, caller: CurrentCaller, delivery_id: str) -> Response:
     """Sends it at once, with the same id and body, and answers with what came of it, after 15 s at most.

@@ -14,6 +14,7 @@ from app.lifecycle.job import CallbackFormat
 from app.outbound.client import Answer, OutboundClient
 from app.outbound.errors import OutboundError
 from app.storage.deliveries import Attempt, ClaimedDelivery
+from app.traces.spans import Traces
 
 log = structlog.get_logger()
 
@@ -36,9 +37,11 @@ class Sender:
         *,
         deadline: timedelta = CALL_DEADLINE,
         monotonic: Callable[[], float] = time.monotonic,
+        traces: Traces | None = None,
     ) -> None:
         self.deadline = deadline
         self._client, self._secrets, self._monotonic = client, secrets, monotonic
+        self._traces = traces or Traces()
 
     async def attempt(self, delivery: ClaimedDelivery) -> Attempt:
         """Sends the body once.
@@ -59,6 +62,8 @@ class Sender:
     async def _headers(self, delivery: ClaimedDelivery, body: bytes) -> dict[str, str]:
         """The upstream signs nothing, so drop-in callbacks carry the id alone."""
         webhook_id, content = str(delivery.delivery_id), {"content-type": "application/json"}
+        if (traceparent := self._traces.current().traceparent) is not None:
+            content["traceparent"] = traceparent
         if delivery.format is CallbackFormat.DROP_IN:
             return {**content, "webhook-id": webhook_id}
         secrets = await self._secrets(delivery.receiver.tenant, delivery.claimed_at)

@@ -28,6 +28,7 @@ from app.metrics import Metrics
 from app.outbound.client import OutboundClient
 from app.outbound.errors import OutboundError
 from app.storage.images import DuePicture, PictureFacts, PictureStore, Recorded
+from app.traces.spans import Span, Traces
 
 log = structlog.get_logger()
 
@@ -46,6 +47,10 @@ class ImageArchive:
     Args:
         wake: the bell of the loop that sweeps.
         deadline: for one download.
+
+    Attributes:
+        store: where the pictures are kept.
+        store_is_down: whether this process found it so and waits for it.
     """
 
     def __init__(
@@ -57,15 +62,16 @@ class ImageArchive:
         *,
         deadline: timedelta = DEADLINE,
         metrics: Metrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.store = store
         self._pictures, self._client, self._wake, self._deadline = pictures, client, wake, deadline
-        self._metrics = metrics or Metrics()
+        self._metrics, self._traces = metrics or Metrics(), traces or Traces()
         self._inspectors = asyncio.Semaphore(1)  # the largest picture allowed takes 800 MB while it is decoded
         self._working: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
         self._restoring: set[str | None] = set()
-        self._store_is_down = self._stopping = False
+        self.store_is_down = self._stopping = False
 
     async def sweep(self) -> float | None:
         """Claims what is due, as much as there are free fetchers; returns when to come again, in seconds.
@@ -73,9 +79,9 @@ class ImageArchive:
         While the picture store is down nothing is claimed: its pictures would be downloaded for nothing.
         """
         free = FETCHERS - len(self._working)
-        if self._store_is_down and not self._stopping:
+        if self.store_is_down and not self._stopping:
             self._begin(self._aside, self._probe())
-        if free <= 0 or self._stopping or self._store_is_down:
+        if free <= 0 or self._stopping or self.store_is_down:
             return None
         claim = await self._pictures.claim_due(free, LEASE)
         for due in claim.taken:
@@ -145,23 +151,35 @@ class ImageArchive:
             log.error("archiving a picture failed", exc_info=error)
 
     async def _archive(self, due: DuePicture, now: datetime) -> None:
+        with self._traces.work(
+            "archive",
+            caused_by=due.traceparent,
+            job_id=str(due.job_id),
+            tenant=due.tenant,
+            index=due.index,
+            attempt=due.attempts,
+        ) as span:
+            await self._archive_within(span, due, now)
+
+    async def _archive_within(self, span: Span, due: DuePicture, now: datetime) -> None:
         if due.attempts > TRIES:  # ended by nobody: each try took its process with it
             await self._pictures.end(due, PictureState.GIVEN_UP, "every try was cut off")
-            self._metrics.image_tried("given_up")
+            self._tried(span, "given_up")
             return
         try:
             data = await fetch(self._client, due.source_url, deadline=self._deadline)
             found = await self._inspected(data, due.size)
             await self._put(found, data)
         except _TROUBLE as error:
-            await self._failed(due, error, now)
+            await self._failed(span, due, error, now)
             return
         recorded = await self._pictures.record_stored(due, _facts(found))
         if recorded is Recorded.STORED:
             log.info("picture stored", **_named(due), bytes=found.byte_count, sha256=found.sha256, attempts=due.attempts)
-            self._metrics.image_tried("stored")
+            self._tried(span, "stored")
             await self._make_sure(found, data)
         elif recorded is Recorded.WITHDRAWN:
+            span.ended("withdrawn", failed=False)
             await self._pictures.postpone(due, "its object is being deleted just now", SOON, counts=False)
 
     async def _inspected(self, data: bytes, size: str | None = None) -> Inspected:
@@ -180,17 +198,21 @@ class ImageArchive:
         except ImageMissingError:
             await self._put(found, data)
 
-    async def _failed(self, due: DuePicture, error: Exception, now: datetime) -> None:
+    async def _failed(self, span: Span, due: DuePicture, error: Exception, now: datetime) -> None:
         if isinstance(error, ImageStoreUnavailableError):
-            self._store_is_down = True
+            self.store_is_down = True
         step, told = after_failure(error, attempt=due.attempts, age=due.age(now)), _told(error)
         log.warning("picture not stored", **_named(due), reason=told, state=step.state.value, attempts=due.attempts)
-        self._metrics.image_tried("failed" if step.pause is not None else step.state.value)
+        self._tried(span, "failed" if step.pause is not None else step.state.value)
         if step.pause is None:
             await self._pictures.end(due, step.state, told)
         else:
             pause = step.pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, hides nothing
             await self._pictures.postpone(due, told, pause, counts=step.counts)
+
+    def _tried(self, span: Span, outcome: str) -> None:
+        self._metrics.image_tried(outcome)
+        span.ended(outcome, failed=outcome != "stored")
 
     async def _probe(self) -> None:
         try:
@@ -198,7 +220,7 @@ class ImageArchive:
         except ImageStoreUnavailableError as error:
             log.error("the picture store is down; pictures wait", reason=str(error))
             return
-        self._store_is_down = False
+        self.store_is_down = False
         self._wake.ring()
 
     async def _restore(self, job_id: UUID, picture: Picture) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from app.answers import base_url, json_answer, problems
 from app.images.inspect import EXTENSIONS, THUMBNAIL_TYPE
@@ -20,6 +20,7 @@ from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, ImageStor
 from app.lifecycle.job import Picture
 from app.problems import Problem
 from app.requests import read_model
+from app.whole_number import WHOLE
 
 router = APIRouter(prefix="/jobs/{job_id}/images/{index}", tags=["jobs"], responses=problems(401, 403, 404, 503))
 log = structlog.get_logger()
@@ -43,7 +44,9 @@ class LinkRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"expires_in": 86400}]})
 
-    expires_in: int = Field(ge=1, le=int(LONGEST.total_seconds()), strict=True, description="Seconds; at most seven days.")
+    expires_in: Annotated[
+        StrictInt, Field(ge=1, le=int(LONGEST.total_seconds()), description="Seconds; at most seven days."), WHOLE
+    ]
 
 
 _LINK_REQUEST = LinkRequest.model_json_schema()
@@ -63,7 +66,7 @@ class LinkView(BaseModel):
         206: {"description": "The range of it that was asked for."},
         304: {"description": "The caller has it already."},
         307: {"description": "It is not archived (yet): to where the upstream keeps it."},
-        416: {"description": "The range begins behind its end."},
+        **problems(416, 503, "picture_store_unavailable"),
     },
 )
 @router.head("", include_in_schema=False)
@@ -116,7 +119,7 @@ async def _whole(request: Request, looked: LookedAt, picture: Picture, store: Im
     if part.status == 304:
         return Response(status_code=304, headers=headers)
     if part.status == 416:
-        return Response(status_code=416, headers={"Content-Range": f"bytes */{size}", "Cache-Control": "no-store"})
+        raise _behind_its_end(size)
     headers |= {"Content-Length": str(part.stop - part.start)}
     if part.status == 206:
         headers |= {"Content-Range": f"bytes {part.start}-{part.stop - 1}/{size}"}
@@ -126,6 +129,13 @@ async def _whole(request: Request, looked: LookedAt, picture: Picture, store: Im
     if stored.size != size:
         raise ImageMissingError("the object is not as long as the picture was")
     return StreamingResponse(stored.pieces, part.status, headers, media_type)
+
+
+def _behind_its_end(size: int) -> Problem:
+    headers = {"Content-Range": f"bytes */{size}", "Cache-Control": "no-store"}
+    return Problem(
+        416, "range_not_satisfiable", f"The picture has {size} bytes; the range begins behind them.", headers=headers
+    )
 
 
 async def _thumbnail(request: Request, looked: LookedAt, picture: Picture, store: ImageStore) -> Response:

@@ -109,7 +109,7 @@ def drop_in(life: Life) -> bytes:
 
 async def swept(deliverer: Deliverer) -> None:
     """One pass, to the end of what it sent."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await deliverer.sweep()
         await deliverer.idle()
 

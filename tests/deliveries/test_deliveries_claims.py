@@ -15,6 +15,7 @@ from app.lifecycle.receiver import PARK_AFTER, Receiver
 from app.lifecycle.senders import Room, SenderLimits
 from app.lifecycle.states import JobState
 from app.storage.deliveries import LEASE, Attempt, DeliveryStore, DeliveryUnderWayError
+from app.storage.history import HistoryStore
 from app.storage.receivers import ReceiverStore
 from tests.databases import OpenDatabase
 from tests.deliveries.rig import DELIVERED, FAILED, ROOMY, Rig, write
@@ -268,6 +269,8 @@ async def test_a_failure_that_was_asked_for_leaves_the_schedule_alone(rig: Rig) 
     assert [attempt.number for attempt in after.attempts] == [1, 2, None]
     [audited, *_] = await rig.audit.newest()
     assert (audited.act.action, audited.act.job_id) == ("delivery.redeliver", job.job.job_id)
+    told = (await HistoryStore(rig.database).events(job.job.job_id))[-1]
+    assert (told.type, told.data) == ("redelivery_asked", {"delivery_id": str(before.delivery_id), "by": "key-1"})
 
 
 @pytest.mark.parametrize("outcome", [DELIVERED, AttemptOutcome(410)])

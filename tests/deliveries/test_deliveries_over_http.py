@@ -131,13 +131,36 @@ async def test_what_is_attempted_just_now_is_not_sent_beside_it(stage: Stage, se
 
     server = await serve(slow)
     job = await stage.run(callback_url=server.url)
-    await asyncio.wait_for(reached.wait(), 30)
+    await asyncio.wait_for(reached.wait(), 60)
     [delivery] = await deliveries(stage.api, job)
     answer = await stage.api.post(f"/deliveries/{delivery['id']}/redeliver")
     assert (answer.status_code, answer.json()["code"]) == (409, "delivery_under_way")
     go_on.set()
     assert (await attempted(stage.api, job))["state"] == "delivered"
     assert server.connections == 1
+
+
+async def test_a_finished_delivery_is_sent_again_once_at_a_time(stage: Stage, serve: Serve) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_the_second_time(talk: Conversation) -> None:
+        await talk.request()
+        if server.connections == 2:
+            reached.set()
+            await go_on.wait()
+        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = await serve(slow_the_second_time)
+    job = await stage.run(callback_url=server.url)
+    path = f"/deliveries/{(await attempted(stage.api, job))['id']}/redeliver"
+    first = asyncio.create_task(stage.api.post(path))
+    await asyncio.wait_for(reached.wait(), 60)
+    second = await stage.api.post(path)
+    assert (second.status_code, second.json()["code"]) == (409, "delivery_under_way")
+    go_on.set()
+    assert (await first).status_code == 200
+    assert (await stage.api.post(path)).status_code == 200
+    assert server.connections == 3
 
 
 async def test_another_tenants_deliveries_are_not_there(stage: Stage, keyring: Keyring, serve: Serve) -> None:
@@ -183,7 +206,15 @@ async def test_what_was_not_delivered_is_recovered(stage: Stage, serve: Serve) -
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}, {"since": "2020-01-01T00:00:00Z"}, {"until": "now"}],
+    [
+        {},
+        {"since": "yesterday"},
+        {"since": "2026-01-01T00:00:00"},
+        {"since": "2020-01-01T00:00:00Z"},
+        {"since": "4102444800"},
+        {"since": 4102444800},
+        {"until": "now"},
+    ],
 )
 async def test_recovering_needs_an_instant_of_the_last_two_weeks(stage: Stage, body: dict[str, Any]) -> None:
     answer = await stage.api.post("/tenants/admin/deliveries/recover", json=body)

@@ -16,6 +16,7 @@ from app.lifecycle.answers import Accepted, Succeeded
 from app.lifecycle.news import Answered, Claimed
 from app.lifecycle.ownership import hash_token
 from app.loops import Wake
+from app.metrics import Metrics
 from app.outbound.allow import AllowList
 from app.outbound.client import OutboundClient
 from app.outbound.guard import Guard
@@ -33,9 +34,16 @@ class Gallery:
     clock: HandClock
     made: int = 0
 
-    def archive(self, store: ImageStore, *, deadline: timedelta = DEADLINE, allow: str = "127.0.0.1") -> ImageArchive:
+    def archive(
+        self,
+        store: ImageStore,
+        *,
+        deadline: timedelta = DEADLINE,
+        allow: str = "127.0.0.1",
+        metrics: Metrics | None = None,
+    ) -> ImageArchive:
         client = OutboundClient(Guard(AllowList.parse(allow), url_max=4096))
-        return ImageArchive(PictureStore(self.database), store, client, Wake(), deadline=deadline)
+        return ImageArchive(PictureStore(self.database), store, client, Wake(), deadline=deadline, metrics=metrics)
 
     async def job(self, *urls: str) -> UUID:
         """A job that succeeded with pictures at these addresses."""

@@ -39,7 +39,7 @@ def keys_in(store: ImageStore) -> list[str]:
     return sorted(found["path"] for batch in store.store.list() for found in batch)
 
 
-def opened(url: str, timeout: timedelta = QUICK) -> ImageStore:
+def opened(url: str, timeout: timedelta = timedelta(seconds=PATIENCE)) -> ImageStore:
     store = open_image_store(url, timeout=timeout)
     assert store is not None
     return store
@@ -180,7 +180,7 @@ def test_the_store_works_on_the_loop_that_serves(store_url: str) -> None:
     import uvloop
 
     async def use() -> bytes:
-        store = opened(store_url, timedelta(seconds=PATIENCE))
+        store = opened(store_url)
         await store.check()
         await store.put_if_absent(SHA, "png", DATA)
         return await whole(store, SHA, "png")
@@ -193,7 +193,7 @@ def test_the_store_works_on_the_loop_that_serves(store_url: str) -> None:
 
 
 async def test_s3_keeps_the_type_and_the_prefix(s3_bucket: str) -> None:
-    await opened(f"s3://{s3_bucket}/a/b", timedelta(seconds=PATIENCE)).put_if_absent(SHA, "jpg", DATA)
+    await opened(f"s3://{s3_bucket}/a/b").put_if_absent(SHA, "jpg", DATA)
     found = await S3Store(s3_bucket).get_async(f"a/b/{SHA[:2]}/{SHA[2:4]}/{SHA}.jpg")
     assert bytes(await found.bytes_async()) == DATA
     assert found.attributes["Content-Type"] == "image/jpeg"
@@ -201,7 +201,7 @@ async def test_s3_keeps_the_type_and_the_prefix(s3_bucket: str) -> None:
 
 async def test_s3_without_conditional_puts_is_served_too(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
-    store = opened(f"s3://{s3_bucket}", timedelta(seconds=PATIENCE))
+    store = opened(f"s3://{s3_bucket}")
     for _ in range(2):
         await store.put_if_absent(SHA, "png", DATA)
     assert await whole(store, SHA, "png") == DATA
@@ -224,14 +224,14 @@ async def assert_unavailable(store: ImageStore) -> None:
 
 
 async def test_a_bucket_that_is_not_there_is_no_missing_picture(s3_bucket: str) -> None:
-    await assert_unavailable(opened(f"s3://{s3_bucket}-of-another/p", timedelta(seconds=PATIENCE)))
+    await assert_unavailable(opened(f"s3://{s3_bucket}-of-another/p"))
 
 
 async def test_a_server_that_is_down_is_unavailable(use_s3: Callable[[str], None]) -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))  # bound, never listening: refused
         use_s3(f"http://127.0.0.1:{unheard.getsockname()[1]}")
-        await assert_unavailable(opened("s3://bucket"))
+        await assert_unavailable(opened("s3://bucket", QUICK))
 
 
 class Stubborn(asyncio.Protocol):
@@ -283,7 +283,7 @@ async def assert_reading_is_unavailable(store: ImageStore, message: str) -> None
 async def test_a_server_that_refuses_is_unavailable(use_s3: Callable[[str], None], answer: bytes) -> None:
     async with stubborn_server(answer) as endpoint:
         use_s3(endpoint)
-        await assert_reading_is_unavailable(opened("s3://bucket", timedelta(seconds=PATIENCE)), "the picture store: ")
+        await assert_reading_is_unavailable(opened("s3://bucket"), "the picture store: ")
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 20", b"HTTP/1.1 206 OK\r\nContent-Length: 100000\r\n\r\nabc"])
@@ -300,7 +300,7 @@ async def test_a_server_that_stops_in_the_middle_is_given_up_in_time(use_s3: Cal
 async def test_every_call_to_a_silent_server_is_given_up_in_time(use_s3: Callable[[str], None]) -> None:
     async with stubborn_server(b"") as endpoint:
         use_s3(endpoint)
-        await assert_unavailable(opened("s3://bucket"))
+        await assert_unavailable(opened("s3://bucket", QUICK))
 
 
 # A folder.

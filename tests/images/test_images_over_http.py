@@ -24,7 +24,7 @@ from tests.acceptance.stage import SECRET_KEY, Stage, client, open_stage
 from tests.access.keyring import Keyring
 from tests.databases import OpenDatabase
 
-PATIENCE = 30  #: seconds
+PATIENCE = 60  #: seconds
 OTHER_KEY = "another-secret-key-of-the-tests-only"
 
 
@@ -117,6 +117,8 @@ async def test_conditions_ranges_and_heads_are_answered_as_http_says(stage: Stag
     assert (end.status_code, end.content) == (206, whole.content[-5:])
     behind = await stage.api.get(url, headers={"Range": f"bytes={size}-"})
     assert (behind.status_code, behind.headers["content-range"]) == (416, f"bytes */{size}")
+    assert (behind.headers["content-type"], behind.headers["cache-control"]) == ("application/problem+json", "no-store")
+    assert (behind.json()["code"], behind.json()["title"]) == ("range_not_satisfiable", "Range Not Satisfiable")
     head = await stage.api.head(url)
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(size))
     assert (head.headers["etag"], head.headers["content-type"]) == (etag, "image/jpeg")
@@ -159,6 +161,20 @@ async def test_a_store_that_is_away_says_when_to_come_again(stage: Stage, tmp_pa
     assert (await stage.run())["state"] == "succeeded"
     (tmp_path / "away").rename(tmp_path / "images")
     assert (await stage.api.get(job["images"][0]["url"])).status_code == 200
+
+
+async def test_readiness_tells_of_a_store_that_is_down(stage: Stage, tmp_path: Path) -> None:
+    assert (await stage.api.get("/readyz")).json()["checks"]["pictures"] == {"ok": True}
+    (tmp_path / "images").rename(tmp_path / "away")
+    await stage.run()
+    async with asyncio.timeout(60):
+        while (told := (await stage.api.get("/readyz")).json())["checks"]["pictures"]["ok"]:
+            pass
+    assert (told["status"], told["checks"]["pictures"]["detail"]) == ("degraded", "the picture store is down: pictures wait")
+    (tmp_path / "away").rename(tmp_path / "images")
+    async with asyncio.timeout(60):
+        while (told := (await stage.api.get("/readyz")).json())["status"] != "ready":
+            pass
 
 
 async def test_a_missing_object_is_looked_for_upstream_and_comes_back(stage: Stage, tmp_path: Path) -> None:
@@ -279,9 +295,17 @@ async def test_what_is_no_good_link_gets_one_and_the_same_answer(
 async def test_a_link_lasts_from_a_second_to_seven_days(stage: Stage) -> None:
     job = await stage.run()
     path = f"/jobs/{job['id']}/images/0/link"
-    for seconds in (1, 604800):
+    for seconds in (1, 604800, 24.0):
         assert (await stage.api.post(path, json={"expires_in": seconds})).status_code == 200
-    for body in ({"expires_in": 0}, {"expires_in": 604801}, {"expires_in": "60"}, {}, {"expires_in": 60, "more": 1}):
+    for body in (
+        {"expires_in": 0},
+        {"expires_in": 604801},
+        {"expires_in": "60"},
+        {"expires_in": 1.5},
+        {"expires_in": True},
+        {},
+        {"expires_in": 60, "more": 1},
+    ):
         answer = await stage.api.post(path, json=body)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert (

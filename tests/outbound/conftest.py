@@ -9,6 +9,7 @@ import ssl
 import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +31,8 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 
 DEADLINE = timedelta(seconds=30)  #: where it must not run out
-SHORT = timedelta(milliseconds=300)  #: where it must
+SHORT = timedelta(milliseconds=300)  #: where it must, whatever came before
+SOON = timedelta(seconds=2)  #: where it must, but only after what a busy machine is given time for: a connection, a head
 
 
 @dataclass
@@ -62,6 +64,14 @@ class Conversation:
     async def client_left(self) -> None:
         while await self.reader.read(1 << 16):
             pass
+
+    async def client_left_within(self, seconds: float) -> bool:
+        """Whether it did; the pace of a server that drips."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.client_left()
+                return True
+        return False
 
 
 Script = Callable[[Conversation], Awaitable[None]]

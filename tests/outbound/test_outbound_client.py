@@ -14,7 +14,7 @@ from app.outbound.allow import AllowList
 from app.outbound.client import Answer, OutboundClient
 from app.outbound.errors import ForbiddenAddressError, TooLargeError, UnreachableError, UnreadableError
 from app.outbound.guard import Guard
-from tests.outbound.conftest import DEADLINE, SHORT, Certificate, Conversation, RawServer, Script, Serve, answers, http
+from tests.outbound.conftest import DEADLINE, SHORT, SOON, Certificate, Conversation, RawServer, Script, Serve, answers, http
 
 
 def client(allow: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> OutboundClient:
@@ -50,9 +50,8 @@ def endlessly(start: bytes, drip: bytes) -> Script:
     async def script(talk: Conversation) -> None:
         await talk.request()
         await talk.send(start)
-        while True:
+        while not await talk.client_left_within(0.01):
             await talk.send(drip)
-            await asyncio.sleep(0.01)
 
     return script
 
@@ -343,7 +342,7 @@ async def test_an_answer_that_does_not_come_ends_the_call_at_its_deadline(serve:
     server = await serve(script)
 
     with pytest.raises(UnreachableError, match="deadline"):
-        await post(server.url, deadline=SHORT)
+        await post(server.url, deadline=SOON)
     await server.ended.get()
     with pytest.raises(UnreachableError, match="deadline"):
         await get(server.url, deadline=SHORT)
@@ -353,14 +352,14 @@ async def test_a_dripping_body_ends_a_get_at_its_deadline(serve: Serve) -> None:
     server = await serve(endlessly(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"))
 
     with pytest.raises(UnreachableError, match="deadline"):
-        await get(server.url, deadline=SHORT, body_max=100_000)
+        await get(server.url, deadline=SOON, body_max=100_000)
     await server.ended.get()
 
 
 async def test_a_dripping_body_does_not_undo_the_answer_to_a_post(serve: Serve) -> None:
     server = await serve(endlessly(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"))
 
-    answer = await post(server.url, deadline=SHORT, excerpt_max=100_000)
+    answer = await post(server.url, deadline=SOON, excerpt_max=100_000)
 
     assert (answer.status, answer.whole) == (200, False)
     assert answer.body.startswith(b"x")
@@ -372,7 +371,7 @@ async def test_redirects_share_one_deadline(serve: Serve) -> None:
     server = await serve(answers("302 Found", b"", f"Location: {silent.url}/"))
 
     with pytest.raises(UnreachableError, match="deadline"):
-        await get(server.url, deadline=SHORT, redirects=3)
+        await get(server.url, deadline=SOON, redirects=3)
     await silent.ended.get()
 
 

@@ -1,4 +1,4 @@
-"""What a URL alone tells. The denied addresses are those of Svix's and smokescreen's own tests, and more."""
+"""What a URL alone tells. The denied addresses are of every kind that Svix and smokescreen deny in their tests, and more."""
 
 from __future__ import annotations
 
