@@ -1,0 +1,43 @@
+"""Does anybody send, check and deliver? Nobody signs in, so it is told by what is due and not done."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from app.doctor.ages import spoken
+from app.doctor.finding import Finding, ok, wrong
+from app.lifecycle.gate import Gate
+from app.lifecycle.states import JobState
+from app.storage.stats import Standings
+
+CHECK = "duties"
+LATE = timedelta(minutes=2)  #: many times what a sweep takes to come round
+
+_TODO = "start a gateway worker, or gateway serve without --no-worker; if one runs, look for `sweep failed` in its log"
+
+
+def judge_duties(standings: Standings, gate: Gate, *, runs: bool | None) -> Finding:
+    """
+    Args:
+        runs: whether a gateway holds the SQLite file; None where that cannot be known.
+    """
+    if runs is False:
+        return _nobody(standings)
+    now = standings.now
+    late = {
+        "a check": standings.look_due_at if gate.checks_possible else None,
+        "a delivery": standings.delivery_due_at,
+    }
+    for what, due_at in late.items():
+        if due_at is not None and now - due_at > LATE:
+            return wrong(CHECK, f"{what} has been due for {spoken(now - due_at)}, and nobody made it", _TODO)
+    return ok(CHECK, "nothing is overdue")
+
+
+def _nobody(standings: Standings) -> Finding:
+    """Nothing has to be done while nothing waits."""
+    open_ = sum(standings.jobs[state].found for state in JobState if state in standings.oldest)
+    due: list[datetime] = [at for at in (standings.look_due_at, standings.delivery_due_at) if at is not None]
+    if open_ or due:
+        return wrong(CHECK, f"no gateway runs, and {open_} jobs wait for one", "gateway serve")
+    return ok(CHECK, "no gateway runs, and nothing waits for one")
