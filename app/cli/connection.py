@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
+from app.cli.display import end, say
+from app.cli.exits import CONFLICT, FAILED, NOT_FOUND, OUT_OF_REACH, USAGE
 from app.client import (
     BadArgumentError,
     Client,
@@ -27,18 +28,18 @@ from app.client import (
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
-#: The first that fits; what is not here is 1, failed.
+#: The first that fits; what is not here has failed.
 _EXIT_CODES: tuple[tuple[type[ClientError], int], ...] = (
-    (IdempotencyKeyReusedError, 4),
-    (ConflictError, 4),
-    (NotFoundError, 3),
-    (InvalidRequestError, 2),
-    (BadArgumentError, 2),
-    (UnauthorizedError, 2),
-    (ForbiddenError, 2),
-    (UnavailableError, 5),
-    (OutOfReachError, 5),
-    (UnexpectedAnswerError, 5),
+    (IdempotencyKeyReusedError, CONFLICT),
+    (ConflictError, CONFLICT),
+    (NotFoundError, NOT_FOUND),
+    (InvalidRequestError, USAGE),
+    (BadArgumentError, USAGE),
+    (UnauthorizedError, USAGE),
+    (ForbiddenError, USAGE),
+    (UnavailableError, OUT_OF_REACH),
+    (OutOfReachError, OUT_OF_REACH),
+    (UnexpectedAnswerError, OUT_OF_REACH),
 )
 
 
@@ -54,24 +55,17 @@ def connected() -> Iterator[Client]:
             yield client
     except ClientError as error:
         say(f"gateway: {_explained(error)}")
-        raise typer.Exit(next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)) from None
-
-
-def say(line: str) -> None:
-    """Talk, not data: on stderr, and without anything that a terminal would obey."""
-    print("".join(c if c.isprintable() else " " for c in line), file=sys.stderr)
+        raise typer.Exit(next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), FAILED)) from None
 
 
 def _client() -> Client:
     url, api_key = os.environ.get("GATEWAY_URL") or DEFAULT_URL, os.environ.get("GATEWAY_API_KEY")
     if not api_key:
-        say("gateway: GATEWAY_API_KEY is not set: an API key of the gateway, as `gateway keys create` shows it")
-        raise typer.Exit(2)
+        end("GATEWAY_API_KEY is not set: an API key of the gateway, as `gateway keys create` shows it", USAGE)
     try:
         return Client(url, api_key, patience=Patience(attempts=4, deadline=30.0))
     except BadArgumentError as error:
-        say(f"gateway: GATEWAY_URL or GATEWAY_API_KEY cannot be used: {error}")
-        raise typer.Exit(2) from None
+        end(f"GATEWAY_URL or GATEWAY_API_KEY cannot be used: {error}", USAGE)
 
 
 def _explained(error: ClientError) -> str:

@@ -7,29 +7,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.commands import Commands
+from app.cli.display import print_facts, print_json
+from app.cli.examples import examples
+
 if TYPE_CHECKING:
     from app.client import Client, DispatchStatus, Door
 
 cli = typer.Typer(
+    cls=Commands,
     help="Look at the sending of jobs, pause and resume it. Speaks to GATEWAY_URL with GATEWAY_API_KEY, an admin key.",
     no_args_is_help=True,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@cli.command(epilog="Examples:\n\ngateway dispatch status --json | jq .submits.open")
+@cli.command(epilog=examples("gateway dispatch status --json | jq .submits.open"))
 def status(as_json: Json = False) -> None:
     """Show whether jobs are sent and checked, and if not, why."""
     _tell(lambda gateway: gateway.dispatch(), as_json)
 
 
-@cli.command(epilog="Examples:\n\ngateway dispatch pause")
+@cli.command(epilog=examples("gateway dispatch pause"))
 def pause(as_json: Json = False) -> None:
     """Send no more jobs. They are still accepted, and what was sent is still settled."""
     _tell(lambda gateway: gateway.pause_dispatch(), as_json)
 
 
-@cli.command(epilog="Examples:\n\ngateway dispatch resume && gateway dispatch status")
+@cli.command(epilog=examples("gateway dispatch resume && gateway dispatch status"))
 def resume(as_json: Json = False) -> None:
     """Send jobs again: ends a pause, and opens what the gateway shut by itself."""
     _tell(lambda gateway: gateway.resume_dispatch(), as_json)
@@ -37,7 +42,6 @@ def resume(as_json: Json = False) -> None:
 
 def _tell(ask: Callable[[Client], DispatchStatus], as_json: bool) -> None:
     from app.cli.connection import connected
-    from app.cli.display import print_facts, print_json
 
     with connected() as gateway:
         found = ask(gateway)

@@ -41,14 +41,6 @@ def emulator(
 
     A prompt may ask for faults by markers in double square brackets, such as callback-lost or run=10.
     GET /control/faults lists every fault; GET /control/account shows the books.
-
-    Examples:
-
-      gateway emulator
-
-      gateway emulator --port 0 --json --key sk-demo=500 --run-seconds 0.5-2
-
-      gateway emulator --fault callback-lost=0.1 --fault callback-late=3@0.2 --fault submit-500@every-10
     """
     options = _options(key, run_seconds, fault, seed, callback_delay, callback_retries, public_url)
 

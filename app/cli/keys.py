@@ -8,21 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.access.scope import Scope
+from app.cli.commands import Commands
+from app.cli.display import end, print_line, print_table, say
+from app.cli.examples import examples
+from app.cli.exits import CONFLICT, NOT_FOUND
 from app.cli.opened_database import with_database
-from app.cli.show import CONFLICT, NOT_FOUND, end, say, show_table
 
 if TYPE_CHECKING:
     from app.storage.database import Database
     from app.storage.keys import StoredKey
 
 cli = typer.Typer(
+    cls=Commands,
     help="Make, list and revoke API keys, on the database that GATEWAY_DATABASE_URL names; also while gateways run.",
     no_args_is_help=True,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@cli.command()
+@cli.command(
+    epilog=examples("gateway keys create --tenant design --scope jobs:write --scope jobs:read --name shop --expires 90d")
+)
 def create(
     tenant: Annotated[str, typer.Option(help="Whose key it is; a new name makes a new tenant.")],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; repeatable. admin includes all.")],
@@ -32,10 +38,7 @@ def create(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key and print it; this is the only time that it is shown.
-
-    Example: gateway keys create --tenant design --scope jobs:write --scope jobs:read --name shop --expires 90d
-    """
+    """Make a key and print it; this is the only time that it is shown."""
     from app.access.api_key import make_key
     from app.access.keys import new_key_view
     from app.storage.audit import COMMAND_LINE
@@ -50,40 +53,35 @@ def create(
         )  # fmt: skip
 
     api_key, stored = with_database(work)
-    typer.echo(new_key_view(api_key, stored).model_dump_json() if as_json else api_key)
-    say(f"made the key {stored.key_id} of the tenant {stored.tenant}; it is shown only this once")
+    print_line(new_key_view(api_key, stored).model_dump_json() if as_json else api_key)
+    say(f"Made the key {stored.key_id} of the tenant {stored.tenant}; it is shown only this once.")
 
 
-@cli.command(name="list")
+@cli.command(name="list", epilog=examples("gateway keys list --tenant design"))
 def list_(
     tenant: Annotated[str | None, typer.Option(help="Only the keys of this tenant.")] = None, as_json: Json = False
 ) -> None:  # fmt: skip
     """List keys, newest first; revoked and expired ones, too. Never the keys themselves.
 
     Elsewhere than on a terminal: id, tenant, name, scopes, created, expires, last used and revoked, separated by tabs.
-
-    Example: gateway keys list --tenant design
     """
     from app.access.keys import KeyList, key_view
     from app.storage.keys import KeyStore
 
     found = with_database(lambda database: KeyStore(database).all(tenant))
     if as_json:
-        typer.echo(KeyList(keys=[key_view(key) for key in found]).model_dump_json())
+        print_line(KeyList(keys=[key_view(key) for key in found]).model_dump_json())
         return
-    show_table(
+    print_table(
         ("ID", "TENANT", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "REVOKED"),
         [(k.key_id, k.tenant, k.name, " ".join(k.scopes), k.created_at, k.expires_at, k.last_used_at, k.revoked_at)
          for k in found],
     )  # fmt: skip
 
 
-@cli.command()
+@cli.command(epilog=examples("gateway keys revoke 3fb1c2d4"))
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As keys list shows it.")], as_json: Json = False) -> None:
-    """Revoke a key: from now on it opens nothing. Repeating it changes nothing; the last admin key stays (exit 4).
-
-    Example: gateway keys revoke 3fb1c2d4
-    """
+    """Revoke a key: from now on it opens nothing. Repeating it changes nothing; the last admin key stays (exit 4)."""
     from app.access.keys import key_view
     from app.storage.audit import COMMAND_LINE
     from app.storage.keys import KeyStore, LastAdminKeyError
@@ -95,8 +93,8 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As keys lis
     if revoked is None:
         end("there is no such key", NOT_FOUND)
     if as_json:
-        typer.echo(key_view(revoked).model_dump_json())
-    say(f"the key {revoked.key_id} of the tenant {revoked.tenant} is revoked")
+        print_line(key_view(revoked).model_dump_json())
+    say(f"The key {revoked.key_id} of the tenant {revoked.tenant} is revoked.")
 
 
 def _check_names(tenant: str, name: str) -> None:

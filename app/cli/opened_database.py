@@ -23,17 +23,19 @@ def with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:
     """
     import asyncio
 
-    from app import config
+    from app import config, log
     from app.errors import SchemaError
     from app.storage import schema
     from app.storage.database import Database, database_url
 
+    settings = config.load()
+    log.configure(settings.log_format)  # else it would stand among the data
+
     async def run() -> Result:
-        database = Database(database_url(config.load().database_url))
+        database = Database(database_url(settings.database_url))
         try:
-            found = await schema.current(database)
-            if not schema.fits(found):
-                raise SchemaError(f"the schema is at {found}, this version needs {schema.newest()}: run gateway db upgrade")
+            if why := await schema.unfit(database):
+                raise SchemaError(why)
             return await work(database)
         finally:
             await database.dispose()

@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
+from app.cli.commands import Commands
+from app.cli.display import end, print_line, print_table, say
+from app.cli.examples import examples
+from app.cli.exits import NOT_FOUND
 from app.cli.opened_database import with_database
-from app.cli.show import NOT_FOUND, end, say, show_table
 
 cli = typer.Typer(
+    cls=Commands,
     help="Show receivers of deliveries that fail, and resume one, on the database that GATEWAY_DATABASE_URL names; also while "
     "gateways run.",
     no_args_is_help=True,
@@ -18,15 +22,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 SHOWN_MAX = 1000
 
 
-@cli.command(name="list")
+@cli.command(name="list", epilog=examples("gateway receivers list --parked"))
 def list_(
     parked: Annotated[bool, typer.Option("--parked", help="Only those that are parked.")] = False, as_json: Json = False
 ) -> None:
     """List receivers that are failing or parked, by tenant and origin.
 
     Elsewhere than on a terminal: tenant, origin, pending deliveries, failing since and parked at, separated by tabs.
-
-    Example: gateway receivers list --parked
     """
     from app.deliveries.views import ReceiverList, receiver_view
     from app.storage.receivers import ReceiverStore
@@ -36,26 +38,23 @@ def list_(
     )
     has_more, views = len(found) > SHOWN_MAX, [receiver_view(troubled) for troubled in found[:SHOWN_MAX]]
     if as_json:
-        typer.echo(ReceiverList(receivers=views, has_more=has_more).model_dump_json())
+        print_line(ReceiverList(receivers=views, has_more=has_more).model_dump_json())
         return
-    show_table(
+    print_table(
         ("TENANT", "ORIGIN", "PENDING", "FAILING SINCE", "PARKED"),
         [(view.tenant, view.origin, view.pending, view.failing_since, view.parked_at) for view in views],
     )
     if has_more:
-        say(f"there are more than {SHOWN_MAX}")
+        say(f"There are more than {SHOWN_MAX}.")
 
 
-@cli.command()
+@cli.command(epilog=examples("gateway receivers resume design https://hooks.example"))
 def resume(
     tenant: Annotated[str, typer.Argument(help="The tenant.")],
     origin: Annotated[str, typer.Argument(help="The receiver's scheme, host and port, as the list shows it.")],
     as_json: Json = False,
 ) -> None:
-    """Attempt a receiver's deliveries again from now on, and forget that they failed.
-
-    Example: gateway receivers resume design https://hooks.example
-    """
+    """Attempt a receiver's deliveries again from now on, and forget that they failed."""
     from app.deliveries.views import Resumed
     from app.lifecycle.receiver import receiver_of
     from app.storage.audit import COMMAND_LINE
@@ -69,5 +68,5 @@ def resume(
     if resumed is None:
         end(f"nothing is wrong with {receiver.origin} of {tenant}", NOT_FOUND)
     if as_json:
-        typer.echo(Resumed(resumed=resumed).model_dump_json())
-    say(f"{resumed} deliveries are due again")
+        print_line(Resumed(resumed=resumed).model_dump_json())
+    say(f"{resumed} deliveries are due again.")

@@ -15,10 +15,7 @@ def serve(
         bool, typer.Option("--worker/--no-worker", help="Also send, check and settle jobs in this process.")
     ] = True,
 ) -> None:
-    """Serve the API. Settings come from the environment or .env.
-
-    Example: GATEWAY_UPSTREAM_API_KEY=sk-… GATEWAY_PUBLIC_BASE_URL=https://gateway.example.com gateway serve
-    """
+    """Serve the API. Settings come from the environment or .env."""
     from app import config, log
     from app.cli.server import run_server
     from app.main import alone_on, create_app

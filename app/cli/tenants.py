@@ -7,39 +7,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.commands import Commands
+from app.cli.display import print_line, print_table, say
+from app.cli.examples import examples
 from app.cli.opened_database import with_database
-from app.cli.show import say, show_table
 
 if TYPE_CHECKING:
     from app.storage.database import Database
     from app.storage.tenants import Tenant
 
 cli = typer.Typer(
+    cls=Commands,
     help="List tenants and set their limits, on the database that GATEWAY_DATABASE_URL names; also while gateways run.",
     no_args_is_help=True,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@cli.command(name="list")
+@cli.command(name="list", epilog=examples("gateway tenants list --json"))
 def list_(as_json: Json = False) -> None:
     """List tenants by name.
 
     Elsewhere than on a terminal: name, monthly credits, open jobs, requests a second and created, separated by tabs.
-
-    Example: gateway tenants list --json
     """
     from app.access.tenants import TenantList, tenant_view
     from app.storage.tenants import TenantStore
 
     found = with_database(lambda database: TenantStore(database).all())
     if as_json:
-        typer.echo(TenantList(tenants=[tenant_view(tenant) for tenant in found]).model_dump_json())
+        print_line(TenantList(tenants=[tenant_view(tenant) for tenant in found]).model_dump_json())
     else:
         _show(found)
 
 
-@cli.command(name="set")
+@cli.command(name="set", epilog=examples("gateway tenants set design --monthly-credits 5000 --open-jobs-max none"))
 def set_(
     name: Annotated[str, typer.Argument(help="The tenant; a new name makes a new one.")],
     monthly_credits: Annotated[str | None, typer.Option(metavar="N|none", help="Credits of a calendar month (UTC).")] = None,
@@ -47,10 +48,7 @@ def set_(
     requests_per_second: Annotated[str | None, typer.Option(metavar="N|none", help="Accepting requests, on average.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Set limits of a tenant; `none` lifts one, and those that are not named stay as they are.
-
-    Example: gateway tenants set design --monthly-credits 5000 --open-jobs-max none
-    """
+    """Set limits of a tenant; `none` lifts one, and those that are not named stay as they are."""
     from dataclasses import replace
 
     from app.access.names import tenant_name
@@ -70,10 +68,10 @@ def set_(
 
     tenant, created = with_database(work)
     if as_json:
-        typer.echo(tenant_view(tenant).model_dump_json())
+        print_line(tenant_view(tenant).model_dump_json())
     else:
         _show([tenant])
-    say(f"the tenant {name} is {'new' if created else 'set'}")
+    say(f"The tenant {name} is {'new' if created else 'set'}.")
 
 
 def _checked(given: dict[str, str]) -> dict[str, Any]:
@@ -102,7 +100,7 @@ def _number(text: str) -> object:
 
 
 def _show(tenants: list[Tenant]) -> None:
-    show_table(
+    print_table(
         ("NAME", "MONTHLY CREDITS", "OPEN JOBS", "REQUESTS/S", "CREATED"),
         [(n.name, *(_limit(v) for v in (n.limits.monthly_credits, n.limits.open_jobs_max, n.limits.requests_per_second)),
           n.created_at) for n in tenants],

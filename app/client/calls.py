@@ -146,8 +146,13 @@ class Calls:
 
     def events(self, job: JobId) -> Call[list[Event]]:
         """What happened to the job so far, oldest first."""
-        found = yield from self._told(EventList, self._get(f"{job_path(job)}/events"))
-        return found.events
+        events: list[Event] = []
+        while True:
+            query = [("after", str(events[-1].id))] if events else []
+            found = yield from self._told(EventList, self._get(f"{job_path(job)}/events", query))
+            events += found.events
+            if not (found.has_more and found.events):
+                return events
 
     def stream(self, job: JobId, *, after: int | None = None) -> Flow[Event]:
         """What happened to the job and what happens, until it is settled. After a break it goes on where it was.

@@ -19,3 +19,4 @@ class Event(Told):
 
 class EventList(Told):
     events: list[Event]
+    has_more: bool = False

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pty
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,18 @@ class Ended:
     err: str
 
 
-async def gateway(*arguments: str, url: str | None = None, key: str | None = KEY, given: str = "", **more: Any) -> Ended:
+async def gateway(
+    *arguments: str,
+    url: str | None = None,
+    key: str | None = KEY,
+    given: str = "",
+    variables: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Ended:
     """Runs `gateway …` with output that is no terminal."""
+    environment = _environment(url, key) | dict(variables or {})
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app", *arguments, cwd=ROOT, env=_environment(url, key), stdin=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "app", *arguments, cwd=ROOT, env=environment, stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **more,
     )  # fmt: skip
     async with asyncio.timeout(60):
@@ -34,10 +43,12 @@ async def gateway(*arguments: str, url: str | None = None, key: str | None = KEY
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-async def on_a_terminal(*arguments: str, url: str, key: str = KEY) -> Ended:
+async def on_a_terminal(
+    *arguments: str, url: str | None = None, key: str = KEY, variables: Mapping[str, str] | None = None
+) -> Ended:
     """Runs `gateway …` on a terminal of 100 columns; all of its output is in `out`."""
     ours, theirs = pty.openpty()
-    environment = _environment(url, key) | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    environment = _environment(url, key) | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"} | dict(variables or {})
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app", *arguments, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
     )

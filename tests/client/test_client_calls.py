@@ -71,6 +71,16 @@ async def test_usage_by_day(face: Faces) -> None:
     assert (usage.days[0].day, usage.days[0].credits_consumed, usage.now.open_jobs) == (date(2026, 11, 5), 10, 1)
 
 
+async def test_a_timeline_longer_than_a_list_is_read_to_its_end(face: Faces) -> None:
+    def part(*ids: int, has_more: bool) -> bytes:
+        return answer({"events": [{"id": n, "type": "checked"} for n in ids], "has_more": has_more})
+
+    async with standing_in(part(3, 7, has_more=True), DROP, part(9, has_more=False)) as server, face(server.url) as client:
+        events = await client.ask("events", JOB_ID)
+    assert [event.id for event in events] == [3, 7, 9]
+    assert [a.query for a in server.asked] == [[], [("after", "7")], [("after", "7")]]
+
+
 async def test_operators_look_at_the_gate_and_move_it(face: Faces) -> None:
     async with standing_in(DISPATCH, DISPATCH, DISPATCH) as server, face(server.url) as client:
         for name in ("dispatch", "pause_dispatch", "resume_dispatch"):

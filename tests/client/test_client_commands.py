@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.stage import ADMIN_KEY, Stage
-from tests.client.command import KEY, ROOT, gateway, on_a_terminal
+from tests.client.command import KEY, gateway, on_a_terminal
 from tests.client.stand_in import DROP, JOB_ID, answer, chunked, job, problem, standing_in
 from tests.client.test_client_calls import DISPATCH
 from tests.client.test_client_streams import END, LINES, NDJSON, SSE, event, page
-
-COMMANDS = [
-    *(("jobs", name) for name in ("submit", "list", "show", "watch", "cancel", "retry", "export")),
-    *(("dispatch", name) for name in ("status", "pause", "resume")),
-]
-
 
 # --- with the gateway itself ---
 
@@ -204,25 +196,3 @@ async def test_an_exports_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
         whole = await gateway("jobs", "export", "--output", str(file), "--json", url=server.url)
     assert (whole.code, file.read_bytes(), list(tmp_path.iterdir())) == (0, b"".join(LINES), [file])
     assert json.loads(whole.out) == {"file": str(file), "bytes": len(b"".join(LINES))}
-
-
-# --- help ---
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_has_an_example_that_names_the_command(command: tuple[str, str]) -> None:
-    from typer.testing import CliRunner
-
-    from app.cli import cli
-
-    shown = CliRunner().invoke(cli, [*command, "--help"]).output
-    assert f"gateway {' '.join(command)}" in shown.partition("Examples:")[2]
-
-
-def test_help_imports_neither_the_client_nor_the_network() -> None:
-    code = (
-        "import sys, app.cli; from typer.main import get_command; get_command(app.cli.cli);"
-        "print([m for m in ('httpx', 'pydantic', 'sqlalchemy', 'fastapi', 'app.client') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
