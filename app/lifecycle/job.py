@@ -57,6 +57,7 @@ class Submission:
     checked_at: datetime | None = None  #: when the last check began
     checks: int = 0  #: checks since the last callback, or since the confirmation
     poked_at: datetime | None = None  #: when the last callback came
+    asked_at: datetime | None = None  #: when an operator last asked for a check
     callbacks: int = 0  #: callbacks that came on its token
     task_id: str | None = None  #: said by our own answer, or adopted by a check
     candidates: tuple[str, ...] = ()  #: task ids that only callbacks named, in the order in which they are to be checked
@@ -83,6 +84,10 @@ class Submission:
     @property
     def can_be_checked(self) -> bool:
         return (self.is_open and self.task_id is not None) or bool(self.candidates)
+
+    def is_wanted_since(self, instant: datetime) -> bool:
+        """Whether a callback or an operator has asked for a look at that instant or later."""
+        return any(at is not None and at >= instant for at in (self.poked_at, self.asked_at))
 
     @property
     def proven_unaccepted(self) -> bool:
@@ -171,6 +176,7 @@ class Job:
     reused_from: UUID | None = None  #: the job whose result this one took over
     request_hash: bytes | None = None  #: SHA-256 of the request where its seed is fixed: what `reuse` looks for
     batch: BatchPlace | None = None
+    traceparent: str | None = None  #: of the request that it came by, where that was traced (W3C Trace Context)
     #: What its tenant's usage holds of it already, None where nothing is counted yet: a note of the store's, no part of it.
     booked: Books | None = field(default=None, compare=False)
 

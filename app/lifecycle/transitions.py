@@ -47,7 +47,19 @@ class Effect(StrEnum):
     APPLIED = "applied"  #: the job changed its state
     NOTED = "noted"  #: it was recorded; the job is where it was
     STALE = "stale"  #: it no longer applies; nothing changed
-    REFUSED = "refused"  #: it was asked for too late (a cancel of a settled job)
+    REFUSED = "refused"  #: it was asked for, and something stands against it; the change says what
+
+
+class Objection(StrEnum):
+    """What stands against something that was asked for. The words are codes of the API."""
+
+    ALREADY_SETTLED = "already_settled"  #: a job that is over is not canceled
+    NOT_SENT = "not_sent"  #: there is no such submission, or none that may have been accepted yet
+    NOTHING_TO_CHECK = "nothing_to_check"  #: it was sent, and nobody has named a task yet
+    BOOKS_CLOSED = "books_closed"  #: nothing can change any more
+    TASK_KNOWN = "task_known"  #: the submission's task is known already
+    TASK_TAKEN = "task_taken"  #: the task is another job's
+    TOO_MANY_CANDIDATES = "too_many_candidates"  #: as many are named as may be; checks will drop the wrong ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Change:
     after: Life
     effect: Effect
     events: tuple[Event, ...] = ()
+    objection: Objection | None = None  #: where it was refused
 
 
 def decide(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
@@ -84,8 +97,8 @@ def decide(life: Life, news: n.News, now: datetime, policy: Policy) -> Change:
             _hear(draft, news)
         case n.Checked():
             _check(draft, news)
-        case n.CancelAsked():
-            _cancel(draft)
+        case n.CancelAsked() | n.CheckAsked() | n.CandidateNamed():
+            _do_as_asked(draft, news)
         case n.QueueDeadlinePassed():
             _leave_queue(draft)
         case _:
@@ -100,6 +113,7 @@ class _Draft:
         self.before = self.life = life
         self.now, self.policy = now, policy
         self.effect = Effect.STALE
+        self.objection: Objection | None = None
         self.events: list[Event] = []
 
     @property
@@ -118,6 +132,9 @@ class _Draft:
 
     def noted(self) -> None:
         self.effect = self.effect if self.effect is Effect.APPLIED else Effect.NOTED
+
+    def refuse(self, objection: Objection) -> None:
+        self.effect, self.objection = Effect.REFUSED, objection
 
     def tell(self, kind: str, **data: Any) -> None:
         self.events.append(Event(kind, {k: v for k, v in data.items() if v is not None}))
@@ -148,7 +165,7 @@ class _Draft:
 
     def change(self) -> Change:
         if self.effect is Effect.STALE or self.effect is Effect.REFUSED:
-            return Change(self.before, self.before, self.effect, ())
+            return Change(self.before, self.before, self.effect, (), self.objection)
         job = self.job if self.job == self.before.job else replace(self.job, updated_at=self.now)
         life = self.life.with_job(job)
         timed = tuple(replace(s, due_at=schedule.due_at(life, s, self.policy)) for s in life.submissions)
@@ -298,12 +315,16 @@ def _hear(d: _Draft, news: n.CalledBack) -> None:
     candidates = s.candidates
     if s.task_id is None and news.task_id is not None and news.task_id not in candidates:
         candidates = (*candidates, news.task_id)[: d.policy.candidates_max]
-    soonest = d.now if s.checked_at is None else max(d.now, s.checked_at + d.policy.check_spacing)
     d.put(
-        s.number, candidates=candidates, check_at=soonest, checks=0, poked_at=d.now, callbacks=s.callbacks + 1
+        s.number, candidates=candidates, check_at=_soonest_check(d, s), checks=0, poked_at=d.now, callbacks=s.callbacks + 1
     )  # fmt: skip
     if candidates != s.candidates or s.callbacks < CALLBACKS_TOLD:
         d.tell("callback", submission=s.number, named=news.task_id if candidates != s.candidates else None)
+
+
+def _soonest_check(d: _Draft, s: Submission) -> datetime:
+    """Checks of one submission stay some seconds apart."""
+    return d.now if s.checked_at is None else max(d.now, s.checked_at + d.policy.check_spacing)
 
 
 def _check(d: _Draft, news: n.Checked) -> None:
@@ -380,15 +401,11 @@ def _look_again(d: _Draft, s: Submission, news: n.Checked, read: str) -> None:
     # Candidates take turns, so that a forged one cannot keep the right one waiting.
     turns = (*(c for c in s.candidates if c != news.task_id), *(c for c in s.candidates if c == news.task_id))
     d.put(s.number, last_reading=read, candidates=turns)
-    if not _was_poked_since(s, news):
+    if not s.is_wanted_since(news.began_at):
         check_at = schedule.next_check(s, d.now, d.policy)
         if isinstance(news.reading, NoAnswer) and news.reading.retry_after is not None:
             check_at = max(check_at, d.now + news.reading.retry_after)
         d.put(s.number, checks=s.checks + 1, check_at=check_at)
-
-
-def _was_poked_since(s: Submission, news: n.Checked) -> bool:
-    return s.poked_at is not None and s.poked_at >= news.began_at
 
 
 def _miss(d: _Draft, s: Submission, news: n.Checked) -> None:
@@ -416,7 +433,7 @@ def _last_look(d: _Draft, news: n.Checked, message: str) -> None:
 
 def _may_fail(d: _Draft, news: n.Checked) -> bool:
     """A job fails only when no callback came meanwhile, and no other submission of it can still bring its pictures."""
-    if d.job.state is not JobState.RUNNING or _was_poked_since(d.sub(news.number), news):
+    if d.job.state is not JobState.RUNNING or d.sub(news.number).is_wanted_since(news.began_at):
         return False
     return not any(o.candidates or not _had_its_last_look(o, d) for o in d.life.others_open(news.number))
 
@@ -425,7 +442,7 @@ def _had_its_last_look(s: Submission, d: _Draft) -> bool:
     last = schedule.deadline(s, d.policy)
     if s.task_id is None:
         return last <= d.now
-    return s.checked_at is not None and s.checked_at >= last and (s.poked_at is None or s.poked_at < s.checked_at)
+    return s.checked_at is not None and s.checked_at >= last and not s.is_wanted_since(s.checked_at)
 
 
 def _succeed(d: _Draft, s: Submission, news: n.Checked, reading: Succeeded) -> None:
@@ -462,21 +479,104 @@ def _fail_task(d: _Draft, s: Submission, news: n.Checked, reading: TaskFailed) -
 
 
 def _via(news: n.Checked) -> CompletedVia:
-    return CompletedVia.CALLBACK if news.poked else CompletedVia.POLL
+    if news.poked:
+        return CompletedVia.CALLBACK
+    return CompletedVia.OPERATOR if news.asked else CompletedVia.POLL
+
+
+# --- what somebody asks for ----------------------------------------------------------------------------------------------
+
+
+def _do_as_asked(d: _Draft, asked: n.Asked) -> None:
+    match asked:
+        case n.CancelAsked():
+            _cancel(d, asked)
+        case n.CheckAsked():
+            _ask_for_checks(d, asked)
+        case n.CandidateNamed():
+            _take_candidate(d, asked)
+        case _:
+            assert_never(asked)
+
+
+def _ask_for_checks(d: _Draft, news: n.CheckAsked) -> None:
+    """Like a callback that names nothing, it moves the next checks forward to now; and what it asks for is not overwritten."""
+    checkable = [s for s in d.life.submissions if s.can_be_checked]
+    if not checkable:
+        d.refuse(_why_nothing_to_check(d.life))
+    for s in checkable:
+        if not _is_asked_already(s):
+            d.put(s.number, check_at=_soonest_check(d, s), asked_at=d.now)
+            d.tell("check_asked", submission=s.number, **_told(news.by))
+
+
+def _why_nothing_to_check(life: Life) -> Objection:
+    if any(s.is_open for s in life.submissions):
+        return Objection.NOTHING_TO_CHECK
+    return Objection.BOOKS_CLOSED if life.job.is_settled and life.submissions else Objection.NOT_SENT
+
+
+def _is_asked_already(s: Submission) -> bool:
+    """An operator has asked, and no check has begun since."""
+    return s.asked_at is not None and (s.checked_at is None or s.asked_at > s.checked_at)
+
+
+def _take_candidate(d: _Draft, news: n.CandidateNamed) -> None:
+    """As a callback would name it, and with the same say: it is checked, and adopted only if our request stands behind it."""
+    if any(news.task_id in s.candidates for s in d.life.submissions):
+        return
+    s = _wants_a_task(d, news.number)
+    if objection := _why_no_candidate(d, news, s):
+        d.refuse(objection)
+        return
+    assert s is not None
+    # In front: what an operator asked for is what the next check looks at.
+    d.put(s.number, candidates=(news.task_id, *s.candidates), check_at=_soonest_check(d, s), asked_at=d.now)
+    d.tell("candidate_named", submission=s.number, task_id=news.task_id, **_told(news.by))
+
+
+def _wants_a_task(d: _Draft, number: int | None) -> Submission | None:
+    """The submission with that number; without one, the youngest whose task is not known, an open one before a released one."""
+    if number is not None:
+        return d.sub(number) if number <= len(d.life.submissions) else None
+    unknown = sorted((s for s in d.life.submissions if _may_have_a_task(d, s)), key=lambda s: (s.is_open, s.number))
+    return unknown[-1] if unknown else d.life.current
+
+
+def _may_have_a_task(d: _Draft, s: Submission) -> bool:
+    """As long as its callback token is good; a refusal may have been a lie."""
+    named = s.outcome in (Outcome.OPEN, Outcome.RELEASED) and s.task_id is None
+    return named and schedule.hard_deadline(s, d.policy) > d.now
+
+
+def _why_no_candidate(d: _Draft, news: n.CandidateNamed, s: Submission | None) -> Objection | None:
+    if s is None:
+        return Objection.NOT_SENT
+    if news.task_id in {o.task_id for o in d.life.submissions} or s.task_id is not None:
+        return Objection.TASK_KNOWN
+    if news.task_taken:
+        return Objection.TASK_TAKEN
+    if not _may_have_a_task(d, s):
+        return Objection.BOOKS_CLOSED
+    return Objection.TOO_MANY_CANDIDATES if len(s.candidates) >= d.policy.candidates_max else None
+
+
+def _told(by: n.By | None) -> dict[str, str]:
+    return by.told if by is not None else {}
 
 
 # --- stopping ------------------------------------------------------------------------------------------------------------
 
 
-def _cancel(d: _Draft) -> None:
+def _cancel(d: _Draft, news: n.CancelAsked) -> None:
     if d.job.cancel_requested:
         return
     if d.job.is_settled:
-        d.effect = Effect.REFUSED
+        d.refuse(Objection.ALREADY_SETTLED)
         return
     d.life = d.life.with_job(replace(d.job, cancel_requested=True))
     d.noted()
-    d.tell("cancel_requested")
+    d.tell("cancel_requested", **_told(news.by))
     if d.job.state is JobState.QUEUED:
         d.settle(JobState.CANCELED)
 

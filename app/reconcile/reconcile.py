@@ -24,7 +24,8 @@ from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.queue import QueueStore
 from app.storage.usage import UsageStore
-from app.upstream.client import UpstreamClient
+from app.traces.spans import Span, Traces
+from app.upstream.client import UpstreamClient, outcome_of
 
 log = structlog.get_logger()
 
@@ -36,8 +37,16 @@ HEALTH_WINDOW = timedelta(hours=1)  #: how far back callbacks are judged
 class Reconciler:
     """The poller. `sweep` is one pass; what it claims is looked at by tasks of their own."""
 
-    def __init__(self, due: DueStore, gate_store: GateStore, settlement: Settlement, client: UpstreamClient) -> None:
+    def __init__(
+        self,
+        due: DueStore,
+        gate_store: GateStore,
+        settlement: Settlement,
+        client: UpstreamClient,
+        traces: Traces | None = None,
+    ) -> None:
         self._due, self._gate_store, self._settlement, self._client = due, gate_store, settlement, client
+        self._traces = traces or Traces()
         self._looking: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -91,11 +100,16 @@ class Reconciler:
         if due.timer is not None:
             await self._settlement.record(due.life.job.job_id, due.timer)
         elif due.task_id is not None:
-            await self._check(due, due.task_id, claim.gate, claim.now)
+            job = due.life.job
+            with self._traces.work(
+                "check", caused_by=job.traceparent, job_id=str(job.job_id), submission=due.number, tenant=job.tenant
+            ) as span:
+                await self._check(span, due, due.task_id, claim.gate, claim.now)
 
-    async def _check(self, due: DueSubmission, task_id: str, gate: Gate, now: datetime) -> None:
+    async def _check(self, span: Span, due: DueSubmission, task_id: str, gate: Gate, now: datetime) -> None:
         s = due.life.submission(due.number)
         reading = await self._client.status(task_id)
+        span.ended(outcome_of(reading), failed=isinstance(reading, NoAnswer))
         news = n.Checked(
             s.number,
             task_id,
@@ -103,6 +117,7 @@ class Reconciler:
             reading,
             matches=isinstance(reading, NoAnswer | NotFound) or is_ours(reading, due.life.job.request, s.token_hash),
             poked=due.poked,
+            asked=due.asked,
             others_answer=gate.found_at is not None and gate.found_at >= (s.not_found_since or now),
         )
         await self._settlement.record(due.life.job.job_id, news)

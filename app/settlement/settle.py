@@ -30,7 +30,7 @@ from app.storage.lives import LifeStore
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
-Kind = Literal["dispatch", "reconcile", "watch", "archive", "deliver"]
+Kind = Literal["dispatch", "reconcile", "watch", "archive", "deliver", "operate"]
 
 #: The gate remembers when a task was last found; more often than this it need not be told.
 _FOUND_EVERY = timedelta(seconds=10)
@@ -45,6 +45,7 @@ class Wakes:
     watch: Wake = field(default_factory=Wake)
     archive: Wake = field(default_factory=Wake)
     deliver: Wake = field(default_factory=Wake)
+    operate: Wake = field(default_factory=Wake)
     tell_others: Callable[[str], None] = lambda _kind: None
 
     def ring(self, kind: Kind) -> None:
@@ -60,7 +61,7 @@ class Wakes:
     def _bells(self) -> dict[str, Wake]:
         return {
             "dispatch": self.dispatch, "reconcile": self.reconcile, "watch": self.watch, "archive": self.archive,
-            "deliver": self.deliver,
+            "deliver": self.deliver, "operate": self.operate,
         }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -34,6 +35,7 @@ class Audited:
 
     act: Act
     at: datetime
+    audit_id: int = field(default=0, compare=False)  #: grows with time
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,29 @@ class AuditStore:
         async with self.database.writing() as connection:
             await write_act(connection, act, await self.database.now(connection))
 
-    async def newest(self, limit: int = 100) -> list[Audited]:
-        """Newest first."""
+    async def newest(
+        self, limit: int = 100, *, before: int | None = None, job_id: UUID | None = None, key_id: str | None = None
+    ) -> list[Audited]:
+        """Newest first, from before the act `before` on: all, or those on one job, or by one key."""
         a = t.audit.c
-        query = select(a.key_id, a.action, a.tenant, a.data, a.job_id, a.at).order_by(a.audit_id.desc()).limit(limit)
+        query = select(t.audit)
+        if before is not None:
+            query = query.where(a.audit_id < before)
+        if job_id is not None:
+            query = query.where(a.job_id == job_id)
+        if key_id is not None:
+            query = query.where(a.key_id == key_id)
         async with self.database.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        return [Audited(Act(r.key_id, r.action, r.tenant, r.data, r.job_id), r.at) for r in rows]
+            rows = (await connection.execute(query.order_by(a.audit_id.desc()).limit(limit))).all()
+        return [Audited(Act(r.key_id, r.action, r.tenant, r.data, r.job_id), r.at, r.audit_id) for r in rows]
 
 
 async def write_act(connection: AsyncConnection, act: Act, now: datetime) -> None:
-    row = {"at": now, "key_id": act.key_id, "action": act.action, "tenant": act.tenant, "job_id": act.job_id, "data": act.data}
-    await connection.execute(insert(t.audit), [row])
+    await write_acts(connection, [act], now)
+
+
+async def write_acts(connection: AsyncConnection, acts: Sequence[Act], now: datetime) -> None:
+    if acts:
+        columns = ("key_id", "action", "tenant", "job_id", "data")
+        rows = [{"at": now, **{name: getattr(act, name) for name in columns}} for act in acts]
+        await connection.execute(insert(t.audit), rows)

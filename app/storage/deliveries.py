@@ -32,13 +32,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import GatewayError
 from app.lifecycle.delivery import AttemptOutcome, DeliveryState, decide_next
 from app.lifecycle.job import CallbackFormat, Life
+from app.lifecycle.news import By
 from app.lifecycle.receiver import Receiver, ReceiverHealth, after_attempt
 from app.lifecycle.senders import Room, Turns
+from app.lifecycle.transitions import Event
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
 from app.storage.delivery_lanes import Lane, due_lanes
-from app.storage.lives import load
+from app.storage.lives import load, lock, write_events
 from app.storage.receivers import bring_back, lock_health, put_away, write_health
 from app.storage.types import Instant
 
@@ -72,6 +74,7 @@ class ClaimedDelivery:
     lease_until: datetime | None  #: None for a finished one: nobody else would attempt it
     failing: bool = False  #: whether the receiver's last attempt failed
     was_due_at: datetime | None = None  #: before the claim
+    traceparent: str | None = None  #: of the request that the job came by
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,11 @@ class DeliveryStore:
             away = sum([await put_away(connection, lane.receiver, now) for lane in lanes.values() if lane.parked])
             rows, crowded = await self._take(connection, [lane for lane in lanes.values() if not lane.parked], room, now)
             bodies = await _written_bodies(connection, rows, write_body)
+            traced = await _traceparents(connection, rows)
             await self._lease(connection, rows, bodies, now)
             retry_at = now if away else await _next_due(connection, after=now)
         taken = tuple(
-            _claimed(row, bodies, now, number=row.attempts + 1, lease_until=now + self.lease,
+            _claimed(row, bodies, traced, now, number=row.attempts + 1, lease_until=now + self.lease,
                      failing=lanes[Receiver(row.tenant, row.origin)].failing)
             for row in rows
         )  # fmt: skip
@@ -142,6 +146,9 @@ class DeliveryStore:
             DeliveryUnderWayError: it may be in another sender's hands.
         """
         async with self.database.writing() as connection:
+            # Its job first, in the order of whoever prunes; and a timeline is written with the job held.
+            its_job = await connection.execute(select(_D.job_id).where(_D.delivery_id == delivery_id))
+            await lock(connection, its_job.scalars().all())
             row = (await connection.execute(_held(_D.delivery_id == delivery_id))).first()
             if row is None:
                 return None
@@ -149,12 +156,13 @@ class DeliveryStore:
             if row.due_at is not None and now < row.due_at <= now + self.lease:
                 raise DeliveryUnderWayError
             bodies = await _written_bodies(connection, [row], write_body)
+            traced = await _traceparents(connection, [row])
             pending = row.state == DeliveryState.PENDING
             await self._lease(connection, [row], bodies, now, pending=pending)
-            await write_act(
-                connection, Act(by, "delivery.redeliver", row.tenant, {"delivery_id": str(delivery_id)}, row.job_id), now
-            )
-        return _claimed(row, bodies, now, number=MANUAL, lease_until=now + self.lease if pending else None)
+            data = {"delivery_id": str(delivery_id)}
+            await write_act(connection, Act(by, "delivery.redeliver", row.tenant, data, row.job_id), now)
+            await write_events(connection, [(row.job_id, Event("redelivery_asked", {**data, **By(by).told}))], now)
+        return _claimed(row, bodies, traced, now, number=MANUAL, lease_until=now + self.lease if pending else None)
 
     async def record(self, attempts: Sequence[Attempt]) -> list[Recorded | None]:
         """Writes down what was attempted, and what follows for the delivery and its receiver; None: the delivery is gone."""
@@ -325,9 +333,19 @@ async def _written_bodies(connection: AsyncConnection, rows: Sequence[Row[Any]],
     return {delivery_id: body for delivery_id, body in written.items() if body is not None}
 
 
+async def _traceparents(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[UUID, str]:
+    """Of the jobs of these deliveries, where they have one."""
+    if not rows:
+        return {}
+    j = t.jobs.c
+    query = select(j.job_id, j.traceparent).where(j.job_id.in_({row.job_id for row in rows}), j.traceparent.is_not(None))
+    return {row.job_id: row.traceparent for row in await connection.execute(query)}
+
+
 def _claimed(
     row: Row[Any],
     bodies: Mapping[UUID, bytes],
+    traced: Mapping[UUID, str],
     now: datetime,
     *,
     number: int,
@@ -337,6 +355,7 @@ def _claimed(
     return ClaimedDelivery(
         row.delivery_id, row.job_id, Receiver(row.tenant, row.origin), row.url, CallbackFormat(row.format),
         row.body or bodies.get(row.delivery_id), number, now, lease_until, failing, row.due_at,
+        traced.get(row.job_id),
     )  # fmt: skip
 
 

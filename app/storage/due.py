@@ -35,6 +35,7 @@ class DueSubmission:
     timer: Timer | None  #: a timer of it ran out
     task_id: str | None  #: otherwise, the task to check
     poked: bool  #: a callback came since the last check began
+    asked: bool = False  #: an operator asked for a check since then
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,8 @@ class DueStore:
                 )
 
     async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
-        query = select(func.min(_S.due_at)).where(_DUE)
-        if floor := self.horizon.floor(now):
-            query = query.where(_S.due_at >= floor)
+        """What is due already and was not taken is held by somebody, who will not be done sooner for being asked at once."""
+        query = select(func.min(_S.due_at)).where(_DUE, _S.due_at > now)
         found: datetime | None = (await connection.execute(query)).scalar_one()
         return found
 
@@ -126,5 +126,5 @@ def _what_is_due(life: Life, number: int, gate: Gate, now: datetime, policy: Pol
     timer = schedule.overdue(life, s, now, policy, checks_possible=gate.checks_possible)
     task_id = s.task_id or (s.candidates[0] if s.candidates else None)
     check = timer is None and may_check and s.can_be_checked
-    poked = s.poked_at is not None and (s.checked_at is None or s.poked_at >= s.checked_at)
-    return DueSubmission(life, number, timer, task_id if check else None, poked)
+    poked, asked = (at is not None and (s.checked_at is None or at >= s.checked_at) for at in (s.poked_at, s.asked_at))
+    return DueSubmission(life, number, timer, task_id if check else None, poked, asked)

@@ -16,7 +16,7 @@ from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.job_filter import JobFilter
 from app.storage.queue import count_open
-from app.storage.search import LOOKED_AT_MAX, Key, Page, search
+from app.storage.search import LOOKED_AT_MAX, Counted, Key, Page, count, search
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,15 @@ class HistoryStore:
         """
         async with self.database.reading() as connection:
             return await search(connection, wanted, limit=limit, after=after, look_at=look_at)
+
+    async def count(self, wanted: JobFilter, *, at_most: int, look_at: int = LOOKED_AT_MAX) -> Counted:
+        """How many jobs are wanted, counted no further than `at_most`; at most `look_at` jobs are tested for it.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach.
+        """
+        async with self.database.reading() as connection:
+            return await count(connection, wanted, at_most=at_most, look_at=look_at)
 
     async def events(self, job_id: UUID, *, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         """Up to `limit` events of the job's timeline, oldest first, from behind the event `after` on.

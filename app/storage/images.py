@@ -50,6 +50,8 @@ class DuePicture:
     attempts: int  #: tries, with this one
     created_at: datetime
     lease_until: datetime
+    tenant: str
+    traceparent: str | None  #: of the request that the job came by
 
     def age(self, now: datetime) -> timedelta:
         return now - self.created_at
@@ -114,10 +116,10 @@ class PictureStore:
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
             rows = await self._due(connection, limit, now)
-            sizes = await _sizes(connection, {row["job_id"] for row in rows})
+            jobs = await _jobs(connection, {row["job_id"] for row in rows})
             await _lease(connection, [(row["job_id"], row["index"]) for row in rows], now + lease)
             taken = tuple(
-                DuePicture(**{**row, "attempts": row["attempts"] + 1}, size=sizes[row["job_id"]], lease_until=now + lease)
+                DuePicture(**{**row, "attempts": row["attempts"] + 1}, **jobs[row["job_id"]], lease_until=now + lease)
                 for row in rows
             )
             return PictureClaim(taken, now, await self._next_due(connection, now))
@@ -194,9 +196,8 @@ class PictureStore:
         return rows
 
     async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
-        query = select(func.min(_I.due_at)).where(_DUE)
-        if floor := self.horizon.floor(now):
-            query = query.where(_I.due_at >= floor)
+        """What is due already and was not taken is held by somebody, who will not be done sooner for being asked at once."""
+        query = select(func.min(_I.due_at)).where(_DUE, _I.due_at > now)
         found: datetime | None = (await connection.execute(query)).scalar_one()
         return found
 
@@ -225,11 +226,14 @@ async def _is_being_deleted(connection: AsyncConnection, sha256: str, now: datet
     return (await connection.execute(query)).first() is not None
 
 
-async def _sizes(connection: AsyncConnection, job_ids: set[UUID]) -> dict[UUID, str]:
+async def _jobs(connection: AsyncConnection, job_ids: set[UUID]) -> dict[UUID, dict[str, Any]]:
+    """What a fetcher wants to know of the jobs of its pictures."""
     if not job_ids:
         return {}
-    query = select(t.jobs.c.job_id, t.jobs.c.size).where(t.jobs.c.job_id.in_(job_ids))
-    return {row.job_id: row.size for row in await connection.execute(query)}
+    j = t.jobs.c
+    query = select(j.job_id, j.size, j.tenant, j.traceparent).where(j.job_id.in_(job_ids))
+    rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+    return {row.pop("job_id"): row for row in rows}
 
 
 async def _lease(connection: AsyncConnection, keys: Sequence[tuple[UUID, int]], until: datetime) -> None:

@@ -20,11 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.job import Job, Life
 from app.lifecycle.limits import Admission, Limits, admit
+from app.lifecycle.news import By
 from app.lifecycle.transitions import Event
 from app.storage import books
 from app.storage import tables as t
+from app.storage.audit import write_acts
 from app.storage.database import Database
-from app.storage.lives import job_row, lives_of, metadata_rows, write_events, write_outbox
+from app.storage.lives import act_on_job, job_row, lives_of, lock, metadata_rows, write_events, write_outbox
 from app.storage.reuse import reusable, taken_over
 
 Mark = tuple[str, str | UUID]  #: a tenant, and what no two of its orders may share: an idempotency key, or the job they repeat
@@ -36,6 +38,7 @@ class Order:
 
     jobs: tuple[Job, ...]
     reuse: frozenset[int] = frozenset()  #: places of jobs for which the result of an identical one will do
+    by: By | None = None  #: who asked for it, where that is told: of a retry
 
     @property
     def tenant(self) -> str:
@@ -47,6 +50,11 @@ class Order:
         first = self.jobs[0]
         mark = first.idempotency_key or first.retry_of
         return (first.tenant, mark) if mark is not None else None
+
+    @property
+    def is_request(self) -> bool:
+        """Whether it counts for the tenant's rate of requests. What an operation makes is no request of the tenant's."""
+        return self.by is None or self.by.operation_id is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +76,7 @@ class IntakeStore:
         The jobs' instants are replaced by the database's.
         """
         async with self.database.writing() as connection:
-            limits = await books.lock_limits(connection, sorted({order.tenant for order in orders}))
-            now = await self.database.now(connection)
-            return await _Group(self.database, connection, now, limits).take([_at(order, now) for order in orders])
+            return await take_orders(self.database, connection, orders)
 
     async def knows(self, tenant: str, idempotency_key: str) -> bool:
         """Whether an order with this key was taken."""
@@ -85,6 +91,13 @@ class IntakeStore:
             return False
         async with self.database.reading() as connection:
             return bool(await reusable(connection, [(job.tenant, job.request_hash)]))
+
+
+async def take_orders(database: Database, connection: AsyncConnection, orders: Sequence[Order]) -> list[Taken]:
+    """The same, in a transaction of the caller's."""
+    limits = await books.lock_limits(connection, sorted({order.tenant for order in orders}))
+    now = await database.now(connection)
+    return await _Group(database, connection, now, limits).take([_at(order, now) for order in orders])
 
 
 class _Group:
@@ -103,6 +116,7 @@ class _Group:
         created = await self._insert({n: made for n, made in lives.items() if n not in admissions or not admissions[n].excess})
         # Another replica may have been first meanwhile, and doubles in this group come after the one that was taken.
         known |= await self._known({order.mark for order in orders if order.mark} - known.keys())
+        await self._tell_repeated([fresh[n] for n in created])
         refused = {order.mark: admissions[n] for n, order in fresh.items() if n in admissions}
         return [
             Taken(created[n], True, admissions.get(n))
@@ -160,7 +174,8 @@ class _Group:
                 continue
             standing = await books.standing_of(self.connection, tenant, tat, self.now)
             for n, count in asking.items():
-                decided[n] = admit(limits, standing, count, self.now)
+                asked = limits if orders[n].is_request else replace(limits, requests_per_second=None)
+                decided[n] = admit(asked, standing, count, self.now)
                 standing = decided[n].standing
             if standing.request_tat != tat:
                 await books.keep_request_tat(self.connection, tenant, standing.request_tat)
@@ -183,6 +198,21 @@ class _Group:
         insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
         statement = insert_for(t.jobs).on_conflict_do_nothing().returning(t.jobs.c.job_id)
         return set((await self.connection.execute(statement, [_row(life) for life in lives])).scalars())
+
+    async def _tell_repeated(self, orders: Sequence[Order]) -> None:
+        """The timelines of the jobs that these new ones repeat say so, and who asked for it; see `HistoryStore.events`."""
+        retries = {order.jobs[0].retry_of: order for order in orders if order.jobs[0].retry_of is not None}
+        if not retries:
+            return
+        old = await lock(self.connection, [job_id for job_id in retries if job_id is not None])
+        happened, acts = [], []
+        for job_id, life in old.items():
+            order = retries[job_id]
+            data = {"retry": str(order.jobs[0].job_id)}
+            happened.append((job_id, Event("retried", {**data, **(order.by.told if order.by else {})})))
+            acts += act_on_job(order.by, "job.retry", life.job, data)
+        await write_events(self.connection, happened, self.now)
+        await write_acts(self.connection, acts, self.now)
 
     async def _write_what_goes_with(self, lives: Sequence[Life]) -> None:
         settled = [life for life in lives if life.job.is_settled]

@@ -22,13 +22,14 @@ from uuid_utils.compat import uuid7
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound
 from app.lifecycle.delivery import DeliveryState
 from app.lifecycle.job import BatchPlace, Books, CallbackFormat, Job, JobError, Life, Picture, PictureState, Submission
-from app.lifecycle.news import Answered, Checked, News
+from app.lifecycle.news import Answered, By, CancelAsked, CandidateNamed, CheckAsked, Checked, News
 from app.lifecycle.receiver import receiver_of
 from app.lifecycle.request import GenerationRequest
 from app.lifecycle.states import CompletedVia, ErrorCode, JobState, Outcome, Priority
-from app.lifecycle.transitions import Change, Event
+from app.lifecycle.transitions import Change, Effect, Event
 from app.storage import books
 from app.storage import tables as t
+from app.storage.audit import Act, write_acts
 from app.storage.database import Database
 
 Decide = Callable[[Life, News, datetime], Change]
@@ -70,6 +71,11 @@ class LifeStore:
         async with self.database.reading() as connection:
             return (await load(connection, [job_id])).get(job_id)
 
+    async def find_all(self, job_ids: Sequence[UUID]) -> dict[UUID, Life]:
+        """Those of these jobs that exist."""
+        async with self.database.reading() as connection:
+            return await load(connection, job_ids)
+
     async def settled_among(self, job_ids: Sequence[UUID]) -> list[UUID]:
         """Those of these jobs that are settled."""
         j = t.jobs.c
@@ -90,6 +96,7 @@ async def apply_locked(
     changes: list[Change | None] = []
     first: dict[UUID, Life] = {}
     happened: list[tuple[UUID, Event]] = []
+    acts: list[Act] = []
     for job_id, news in items:
         life = lives.get(job_id)
         if life is None:
@@ -99,12 +106,14 @@ async def apply_locked(
         first.setdefault(job_id, life)
         lives[job_id] = change.after
         happened += [(job_id, event) for event in change.events]
+        acts += _acts_of(news, change)
         changes.append(change)
     pairs = [(before, lives[job_id]) for job_id, before in first.items()]
     changed = [after for before, after in pairs if after != before]
     await books.enter(connection, changed, now)
     await _write(connection, [(before, after.with_job(books.booked(after))) for before, after in pairs if after != before])
     await write_events(connection, happened, now)
+    await write_acts(connection, acts, now)
     settled = [after for before, after in pairs if after.job.is_settled and not before.job.is_settled]
     await write_outbox(connection, settled, now)
     return changes
@@ -132,6 +141,27 @@ async def write_events(connection: AsyncConnection, happened: Sequence[tuple[UUI
     if happened:
         rows = [{"job_id": job_id, "at": now, "type": e.type, "data": dict(e.data)} for job_id, e in happened]
         await connection.execute(insert(t.events), rows)
+
+
+def act_on_job(by: By | None, action: str, job: Job, data: dict[str, Any]) -> list[Act]:
+    """What the audit says of an operator's act on one job; an operation on many is on record as a whole."""
+    if by is None or not by.is_operator or by.operation_id is not None:
+        return []
+    return [Act(by.key_id, action, job.tenant, data, job.job_id)]
+
+
+def _acts_of(news: News, change: Change) -> list[Act]:
+    if change.effect in (Effect.STALE, Effect.REFUSED):
+        return []
+    match news:
+        case CancelAsked():
+            return act_on_job(news.by, "job.cancel", change.after.job, {})
+        case CheckAsked():
+            return act_on_job(news.by, "job.check", change.after.job, {})
+        case CandidateNamed():
+            return act_on_job(news.by, "job.candidate", change.after.job, {"task_id": news.task_id})
+        case _:
+            return []
 
 
 async def write_outbox(connection: AsyncConnection, settled: Sequence[Life], now: datetime) -> None:
@@ -178,11 +208,13 @@ def _named_task(news: News) -> str | None:
         return news.answer.task_id
     if isinstance(news, Checked) and not isinstance(news.reading, NoAnswer | NotFound):
         return news.task_id
-    return None
+    return news.task_id if isinstance(news, CandidateNamed) else None
 
 
 def _knowing_owners(job_id: UUID, news: News, owners: Mapping[str, tuple[UUID, int]]) -> News:
     task_id = _named_task(news)
+    if task_id is not None and isinstance(news, CandidateNamed):
+        return replace(news, task_taken=owners.get(task_id, (job_id, 0))[0] != job_id)
     if task_id is None or not isinstance(news, Answered | Checked):
         return news
     return replace(news, task_taken=owners.get(task_id, (job_id, news.number)) != (job_id, news.number))
@@ -195,7 +227,7 @@ _JOB_COLUMNS = (
     "submitted_at", "finished_at", "updated_at", "booked_open", "booked_held", "booked_consumed",
 )  # fmt: skip
 _SUBMISSION_COLUMNS = (
-    "outcome", "lease_until", "due_at", "check_at", "checked_at", "checks", "poked_at", "callbacks", "task_id",
+    "outcome", "lease_until", "due_at", "check_at", "checked_at", "checks", "poked_at", "asked_at", "callbacks", "task_id",
     "candidates", "refusal", "upstream_status", "last_reading", "not_found_since", "not_found_count", "credits", "late_result",
     "answered_at", "closed_at", "excused",
 )  # fmt: skip
@@ -273,6 +305,7 @@ def job_row(job: Job) -> dict[str, Any]:
         "batch_id": job.batch.batch_id if job.batch else None,
         "batch_place": job.batch.place if job.batch else None,
         "batch_key": job.batch.idempotency_key if job.batch else None,
+        "traceparent": job.traceparent,
         **_job_values(job),
     }
 
@@ -384,6 +417,7 @@ def _job(row: Row[Any]) -> Job:
         reused_from=row.reused_from,
         request_hash=row.request_hash,
         batch=BatchPlace(row.batch_id, row.batch_place, row.batch_key) if row.batch_id else None,
+        traceparent=row.traceparent,
         booked=Books(row.booked_open, row.booked_held, row.booked_consumed) if row.booked_open is not None else None,
     )
 

@@ -19,7 +19,7 @@ def only_process(database_path: Path) -> Iterator[None]:
         AlreadyRunningError: another process holds it; the message names its process id.
         SettingsError: the folder cannot be written.
     """
-    path = database_path.with_name(database_path.name + ".lock")
+    path = _lock_file(database_path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         opened = path.open("a+")
@@ -39,3 +39,26 @@ def only_process(database_path: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def holder(database_path: Path) -> str | None:
+    """The process id of whoever holds the lock, "unknown" where it has not said; None where nobody does. Takes nothing away.
+
+    Raises:
+        OSError: the lock file cannot be read.
+    """
+    try:
+        opened = _lock_file(database_path).open()
+    except FileNotFoundError:
+        return None
+    with opened as file:
+        try:
+            # Shared, and for a moment: only a gateway that starts in that very moment would find it taken.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "unknown"
+    return None
+
+
+def _lock_file(database_path: Path) -> Path:
+    return database_path.with_name(database_path.name + ".lock")

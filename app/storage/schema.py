@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from datetime import timedelta
 from functools import cache
@@ -14,15 +15,17 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.errors import DeadlockDetected, LockNotAvailable
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from app.errors import StorageUnavailableError
 from app.storage.database import Database
+from app.storage.tables import metadata
 
 log = structlog.get_logger()
 
 _PAUSE, _PAUSE_MAX = 2.0, 10.0  #: seconds between tries of a migration that did not get its lock: many times what one may take
 
+_NUMBER = re.compile("[0-9]{4}")
 #: In a checkout the migrations lie beside `app`; a wheel carries them inside.
 _PLACES = (Path(__file__).parents[1] / "migrations", Path(__file__).parents[2] / "migrations")
 
@@ -74,14 +77,42 @@ def newest() -> str:
     return head
 
 
+async def unfit(database: Database) -> str | None:
+    """Why this code cannot work on the database's schema; None if it can.
+
+    A later release only adds to the schema (decision 0006), so a later revision will do. But it is only a number, which any
+    program may have left there: all tables and columns that this code knows must be there, too.
+
+    Raises:
+        StorageUnavailableError: the database is out of reach.
+    """
+    found = await current(database)
+    if not fits(found):
+        return f"the schema is at {found}, this version needs {newest()}: run gateway db upgrade"
+    if is_later(found) and (lacking := await _lacking(database)):
+        return f"the schema says {found}, as if of a later release, but lacks {', '.join(lacking[:3])}: is this our database?"
+    return None
+
+
 def fits(revision: str | None) -> bool:
-    """Whether this code works on a schema of that revision: its own, or one of a later release, which only adds to it."""
+    """Whether the revision is this code's own, or one of a later release; `unfit` looks closer."""
     return revision == newest() or is_later(revision)
 
 
 def is_later(revision: str | None) -> bool:
     """Whether the revision is one that only a later release knows. Revisions are numbered: 0001, 0002, …"""
-    return revision is not None and revision.isdecimal() and int(revision) > int(newest())
+    return revision is not None and _NUMBER.fullmatch(revision) is not None and int(revision) > int(newest())
+
+
+async def _lacking(database: Database) -> list[str]:
+    """The tables and columns that this code knows and the database has not."""
+    async with database.reading() as connection:
+        found = await connection.run_sync(lambda c: inspect(c).get_multi_columns())
+    columns = {table: {column["name"] for column in of_table} for (_, table), of_table in found.items()}
+    lacking = [name for name in metadata.tables if name not in columns]
+    for table in metadata.tables.values():
+        lacking += [str(c) for c in table.c if c.name not in columns.get(table.name, {c.name})]
+    return lacking
 
 
 def _current(connection: Connection) -> str | None:

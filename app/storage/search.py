@@ -29,6 +29,7 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
+from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -63,6 +64,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """How many jobs were found, and whether there may be more: the count ends at a limit."""
+
+    found: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Route:
     """Walks of one index each, which together pass every wanted job; and what is left to test on what they pass."""
 
@@ -74,20 +83,26 @@ async def search(
     connection: AsyncConnection, wanted: JobFilter, *, limit: int, after: Key | None = None, look_at: int = LOOKED_AT_MAX
 ) -> Page:
     """Up to `limit` wanted jobs, newest first, from behind `after` on; at most `look_at` jobs are tested."""
-    if wanted.error_code is not None:
-        states = tuple(s for s in _WITH_ERROR if not wanted.states or s in wanted.states)
-        if not states:
-            return Page([], None)
-        wanted = replace(wanted, states=states)
-    if connection.dialect.name == "postgresql":
-        await connection.exec_driver_sql(_IN_ORDER)
-    owners = await _owners(connection, wanted, after)
-    route = _route(wanted, after, owners)
-    if not route.walks:
+    route_from = await _way(connection, wanted, after)
+    if route_from is None:
         return Page([], None)
+    route = route_from(after)
     if route.rest == JobFilter():
         return await _read(connection, route.walks, limit)
-    return await _walk(connection, lambda end: _route(wanted, end, owners), after, limit, look_at)
+    return await _walk(connection, route_from, after, limit, look_at)
+
+
+async def count(connection: AsyncConnection, wanted: JobFilter, *, at_most: int, look_at: int = LOOKED_AT_MAX) -> Counted:
+    """How many jobs are wanted, counted no further than `at_most`; at most `look_at` jobs are tested."""
+    route_from = await _way(connection, wanted, None)
+    if route_from is None:
+        return Counted(0, more=False)
+    route = route_from(None)
+    if route.rest == JobFilter():
+        places = _merged(route.walks, at_most + 1).subquery()
+        found: int = (await connection.execute(select(func.count()).select_from(places))).scalar_one()
+        return Counted(min(found, at_most), more=found > at_most)
+    return await _count_by_looking(connection, route_from, at_most, look_at)
 
 
 def key_of(life: Life) -> Key:
@@ -95,6 +110,21 @@ def key_of(life: Life) -> Key:
 
 
 # --- the index that leads --------------------------------------------------------------------------------------------------
+
+
+async def _way(connection: AsyncConnection, wanted: JobFilter, after: Key | None) -> Callable[[Key | None], _Route] | None:
+    """The route from any place on; None where nothing can be found. Prepares the transaction for walks."""
+    if wanted.error_code is not None:
+        states = tuple(s for s in _WITH_ERROR if not wanted.states or s in wanted.states)
+        if not states:
+            return None
+        wanted = replace(wanted, states=states)
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql(_IN_ORDER)
+    owners = await _owners(connection, wanted, after)
+    if not _route(wanted, after, owners).walks:
+        return None
+    return lambda end: _route(wanted, end, owners)
 
 
 def _route(wanted: JobFilter, after: Key | None, owners: Sequence[str]) -> _Route:
@@ -249,6 +279,18 @@ async def _walk(
     return _cut(lives, limit, end)
 
 
+async def _count_by_looking(
+    connection: AsyncConnection, route_from: Callable[[Key | None], _Route], at_most: int, look_at: int
+) -> Counted:
+    found, end = 0, None
+    for size in _stretches(look_at):
+        rows, end = await _tested(connection, route_from(end), size, at_most + 1 - found, t.jobs.c.created_at, t.jobs.c.job_id)
+        found += len(rows)
+        if found > at_most or end is None:
+            break
+    return Counted(min(found, at_most), more=found > at_most or end is not None)
+
+
 def _stretches(look_at: int) -> Iterator[int]:
     size = _STRETCH
     while look_at > 0:
@@ -259,13 +301,20 @@ def _stretches(look_at: int) -> Iterator[int]:
 
 async def _test(connection: AsyncConnection, route: _Route, size: int, limit: int) -> tuple[list[Life], Key | None]:
     """The jobs that fit among the next `size` ones, and the place of the last of these; None where the walks end."""
-    statement = _stretch(route, size, limit, sqlite=connection.dialect.name == "sqlite")
+    rows, end = await _tested(connection, route, size, limit, t.jobs)
+    return await lives_of(connection, rows), end
+
+
+async def _tested(
+    connection: AsyncConnection, route: _Route, size: int, limit: int, *columns: Any
+) -> tuple[list[Row[Any]], Key | None]:
+    statement = _stretch(route, size, limit, *columns, sqlite=connection.dialect.name == "sqlite")
     rows = (await connection.execute(statement)).all()
     ends = [(row.created_at, row.job_id) for row in rows if row.looked_at == size]
-    return await lives_of(connection, [row for row in rows if not row.looked_at]), ends[0] if ends else None
+    return [row for row in rows if not row.looked_at], ends[0] if ends else None
 
 
-def _stretch(route: _Route, size: int, limit: int, *, sqlite: bool) -> Select[Any]:
+def _stretch(route: _Route, size: int, limit: int, *columns: Any, sqlite: bool) -> Select[Any]:
     """One statement, so that what comes in meanwhile cannot move the end: the jobs that fit, and the last one looked at."""
     j, tested = t.jobs.c, t.jobs.alias("tested").c
     looked = _merged(route.walks, size).cte("looked").prefix_with("MATERIALIZED")
@@ -275,7 +324,7 @@ def _stretch(route: _Route, size: int, limit: int, *, sqlite: bool) -> Select[An
     count = select(func.count()).select_from(looked.alias("counted")).scalar_subquery()
     last = select(looked.c.job_id, count.label("looked_at")).order_by(looked.c.created_at, looked.c.job_id).limit(1)
     places = union_all(select(fitting.subquery("fitting")), select(last.subquery("last"))).subquery("places")
-    query = select(t.jobs, places.c.looked_at).join_from(places, t.jobs, j.job_id == places.c.job_id)
+    query = select(*columns, places.c.looked_at).join_from(places, t.jobs, j.job_id == places.c.job_id)
     return query.order_by(j.created_at.desc(), j.job_id.desc())
 
 

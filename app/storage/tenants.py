@@ -20,7 +20,7 @@ from app.lifecycle.signing_secret import new_secret
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
-from app.vault import Vault
+from app.vault import NoKeyFitsError, Vault
 
 OVERLAP = timedelta(hours=24)  #: how long a rotated secret still signs beside the new one
 
@@ -138,6 +138,19 @@ class TenantStore:
                     ours = (s.secret_id == row.secret_id) & (s.sealed == row.sealed)
                     count += (await connection.execute(update(t.delivery_secrets).where(ours).values(sealed=sealed))).rowcount
         return count
+
+    async def lost_secrets(self) -> int:
+        """How many secrets that still sign no key of the vault opens. Changes nothing."""
+        async with self.database.reading() as connection:
+            rows = await _live(connection, None, await self.database.now(connection))
+        return sum(not self._opens(row.sealed) for row in rows)
+
+    def _opens(self, sealed: bytes) -> bool:
+        try:
+            self._vault.decrypt(sealed)
+        except NoKeyFitsError:
+            return False
+        return True
 
     async def _add_secret(self, connection: AsyncConnection, tenant: str, now: datetime) -> Sequence[Row[Any]]:
         row = {"secret_id": uuid7(), "tenant": tenant, "created_at": now, "expires_at": None,

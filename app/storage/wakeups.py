@@ -7,7 +7,6 @@ pooler in transaction mode, not while the server restarts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -57,11 +56,18 @@ class Wakeups:
             await self._something.wait()
             self._something.clear()
             kinds, self._to_send = self._to_send, set()
-            with contextlib.suppress(StorageUnavailableError):
-                async with self._database.writing() as connection:
-                    for kind in sorted(kinds):
-                        await connection.execute(text("SELECT pg_notify(:channel, :kind)"), {"channel": _CHANNEL, "kind": kind})
+            try:
+                await self._tell(kinds)
+            except StorageUnavailableError:
+                pass  # the others find the work at their next poll
+            except Exception as error:  # of a surprise, the rest must not go untold for ever
+                log.error("wake-ups not sent", reason=repr(error), exc_info=True)
             await asyncio.sleep(_SEND_EVERY)
+
+    async def _tell(self, kinds: set[str]) -> None:
+        async with self._database.writing() as connection:
+            for kind in sorted(kinds):
+                await connection.execute(text("SELECT pg_notify(:channel, :kind)"), {"channel": _CHANNEL, "kind": kind})
 
     async def _listen(self) -> None:
         pause = 0.1
@@ -72,6 +78,8 @@ class Wakeups:
                     await self._hear(connection)
             except (psycopg.Error, OSError) as error:
                 log.warning("wake-ups interrupted", reason=type(error).__name__, again_in=round(pause, 1))
+            except Exception as error:  # of a surprise, this replica must not be deaf for ever
+                log.error("wake-ups interrupted", reason=repr(error), again_in=round(pause, 1), exc_info=True)
             self.listening.clear()
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads the reconnects
             pause = min(pause * 2, _RECONNECT_MAX)

@@ -42,6 +42,8 @@ from app.lifecycle.news import (
     BooksDue,
     CalledBack,
     CancelAsked,
+    CandidateNamed,
+    CheckAsked,
     Checked,
     GivenBack,
     HardDeadlinePassed,
@@ -101,6 +103,25 @@ def _missed_and_poked(life: Life) -> Life:
     return _poked(_missed(life))
 
 
+def _asked(life: Life) -> Life:
+    """An operator asked for a check while one was under way."""
+    return decide(life, CheckAsked(), LATE, POLICY).after
+
+
+def _asked_and_looked_at(life: Life) -> Life:
+    return decide(looked_at(life, NOW - seconds(5)), CheckAsked(), NOW - seconds(1), POLICY).after
+
+
+def _by_an_operator(life: Life) -> Life:
+    return decide(life, CandidateNamed(CANDIDATE, 1), YOUNG, POLICY).after
+
+
+def _named_thrice(life: Life) -> Life:
+    for number in range(3):
+        life = decide(life, CalledBack(1, f"a-wrong-one-{number}"), NOW, POLICY).after
+    return life
+
+
 def _as_it_is(life: Life) -> Life:
     return life
 
@@ -155,7 +176,20 @@ NEWS: dict[str, tuple[Callable[[Life], Life], News]] = {
     "candidate: 404, refused": (_named_then_refused, _of_the_candidate(NotFound())),
     "candidate: no answer": (_named, _of_the_candidate(NOTHING)),
     "unheard-of id: success": (_as_it_is, checked(SUCCESS, task_id="unheard-of")),
+    "operator's candidate: success": (_by_an_operator, _of_the_candidate(SUCCESS)),
+    "check: going, last look, asked": (_asked, _at_the_deadline(GOING)),
     "cancel asked": (_as_it_is, CancelAsked()),
+    "check asked": (_as_it_is, CheckAsked()),
+    "check asked, named": (_named, CheckAsked()),
+    "check asked twice": (_asked_and_looked_at, CheckAsked()),
+    "check asked, books closed": (_written_off, CheckAsked()),
+    "candidate": (_as_it_is, CandidateNamed(CANDIDATE)),
+    "candidate, a fourth": (_named_thrice, CandidateNamed(CANDIDATE)),
+    "candidate, named before": (_named, CandidateNamed(CANDIDATE)),
+    "candidate, another's": (_as_it_is, CandidateNamed(CANDIDATE, task_taken=True)),
+    "candidate, of the first send": (_as_it_is, CandidateNamed(CANDIDATE, 1)),
+    "candidate, of no send": (_as_it_is, CandidateNamed(CANDIDATE, 9)),
+    "candidate, books closed": (_written_off, CandidateNamed(CANDIDATE)),
     "wait over": (_as_it_is, WaitOver(1)),
     "wait over, yet named": (_named, WaitOver(1)),
     "hard deadline, unseen": (_as_it_is, HardDeadlinePassed(1)),
@@ -166,7 +200,7 @@ NEWS: dict[str, tuple[Callable[[Life], Life], News]] = {
     "queue deadline": (_as_it_is, QueueDeadlinePassed()),
     "queue deadline, yet named": (_named, QueueDeadlinePassed()),
 }
-WHEN = {"young": YOUNG, "not yet": YOUNG, "last look": LATE, "written off": AT_LAST, "wait": WAITED}
+WHEN = {"young": YOUNG, "not yet": YOUNG, "last look": LATE, "written off": AT_LAST, "wait": WAITED, "twice": NOW}
 WHEN |= {"hard deadline": AT_LAST, "books": AT_LAST}
 AT = {name: next((at for words, at in WHEN.items() if words in name), NOW) for name in NEWS}
 
@@ -228,6 +262,19 @@ candidate: 404, refused         | released             | >queued released     | 
 candidate: no answer            | released+            | open+                | -
 unheard-of id: success          | -                    | -                    | -
 cancel asked                    | >canceled released   | open                 | -
+operator's candidate: success   | >succeeded succeeded | >succeeded succeeded | -
+check: going, last look, asked  | -                    | -                    | -
+check asked                     | refused              | refused              | -
+check asked, named              | released+            | open+                | -
+check asked twice               | refused              | refused              | -
+check asked, books closed       | refused              | refused              | -
+candidate                       | released+            | open+                | -
+candidate, a fourth             | refused              | refused              | -
+candidate, named before         | -                    | -                    | -
+candidate, another's            | refused              | refused              | -
+candidate, of the first send    | released+            | open+                | -
+candidate, of no send           | refused              | refused              | -
+candidate, books closed         | refused              | refused              | -
 wait over                       | -                    | -                    | submission_unconfirmed
 wait over, yet named            | -                    | -                    | -
 hard deadline, unseen           | -                    | -                    | -
@@ -278,6 +325,19 @@ candidate: 404, refused         | >queued released     | -                    | 
 candidate: no answer            | open+                | -                    | -
 unheard-of id: success          | -                    | -                    | -
 cancel asked                    | open                 | open                 | -
+operator's candidate: success   | >succeeded succeeded | -                    | -
+check: going, last look, asked  | -                    | open                 | -
+check asked                     | refused              | open                 | -
+check asked, named              | open+                | open                 | -
+check asked twice               | refused              | -                    | -
+check asked, books closed       | refused              | open                 | -
+candidate                       | open+                | refused              | -
+candidate, a fourth             | refused              | refused              | -
+candidate, named before         | -                    | refused              | -
+candidate, another's            | refused              | refused              | -
+candidate, of the first send    | open+                | refused              | -
+candidate, of no send           | refused              | refused              | -
+candidate, books closed         | refused              | refused              | -
 wait over                       | >failed open         | -                    | submission_unconfirmed
 wait over, yet named            | -                    | -                    | -
 hard deadline, unseen           | -                    | -                    | -
@@ -328,6 +388,19 @@ candidate: 404, refused         | -         | released    | -           | -
 candidate: no answer            | -         | open+       | -           | -
 unheard-of id: success          | -         | -           | -           | -
 cancel asked                    | refused   | refused     | -           | -
+operator's candidate: success   | -         | succeeded   | -           | -
+check: going, last look, asked  | -         | -           | open        | -
+check asked                     | refused   | refused     | open        | -
+check asked, named              | refused   | open+       | open        | -
+check asked twice               | refused   | refused     | -           | -
+check asked, books closed       | refused   | refused     | refused     | -
+candidate                       | refused   | open+       | refused     | -
+candidate, a fourth             | refused   | refused     | refused     | -
+candidate, named before         | refused   | -           | refused     | -
+candidate, another's            | refused   | refused     | refused     | -
+candidate, of the first send    | refused   | open+       | refused     | -
+candidate, of no send           | refused   | refused     | refused     | -
+candidate, books closed         | refused   | refused     | refused     | -
 wait over                       | -         | -           | -           | submission_unconfirmed
 wait over, yet named            | -         | -           | -           | -
 hard deadline, unseen           | -         | -           | -           | -
@@ -378,6 +451,19 @@ candidate: 404, refused         | >canceled released   | >canceled released    |
 candidate: no answer            | open+                | open+                 | -                   | -
 unheard-of id: success          | -                    | -                     | -                   | -
 cancel asked                    | -                    | -                     | -                   | -
+operator's candidate: success   | >canceled succeeded  | >canceled succeeded   | -                   | -
+check: going, last look, asked  | -                    | -                     | open                | -
+check asked                     | refused              | refused               | open                | -
+check asked, named              | open+                | open+                 | open                | -
+check asked twice               | refused              | refused               | -                   | -
+check asked, books closed       | refused              | refused               | open                | -
+candidate                       | open+                | open+                 | refused             | -
+candidate, a fourth             | refused              | refused               | refused             | -
+candidate, named before         | -                    | -                     | refused             | -
+candidate, another's            | refused              | refused               | refused             | -
+candidate, of the first send    | open+                | open+                 | refused             | -
+candidate, of no send           | refused              | refused               | refused             | -
+candidate, books closed         | refused              | refused               | refused             | -
 wait over                       | -                    | >canceled open        | -                   | submission_unconfirmed
 wait over, yet named            | -                    | -                     | -                   | -
 hard deadline, unseen           | -                    | -                     | -                   | -
@@ -428,6 +514,19 @@ candidate: 404, refused         | -                      | -                    
 candidate: no answer            | -                      | -                    | -
 unheard-of id: success          | -                      | -                    | -
 cancel asked                    | open                   | open                 | -
+operator's candidate: success   | -                      | -                    | -
+check: going, last look, asked  | open                   | open                 | -
+check asked                     | open                   | open                 | -
+check asked, named              | open                   | open                 | -
+check asked twice               | -                      | -                    | -
+check asked, books closed       | open                   | open                 | -
+candidate                       | open                   | open                 | -
+candidate, a fourth             | open                   | open                 | -
+candidate, named before         | open                   | open                 | -
+candidate, another's            | refused                | refused              | -
+candidate, of the first send    | refused                | refused              | -
+candidate, of no send           | refused                | refused              | -
+candidate, books closed         | refused                | refused              | -
 wait over                       | -                      | -                    | submission_unconfirmed
 wait over, yet named            | -                      | -                    | -
 hard deadline, unseen           | -                      | -                    | -

@@ -419,7 +419,7 @@ class GatewayMachine(RuleBasedStateMachine):
 
     # --- the pieces ---
 
-    def _do(self, coroutine: Coroutine[Any, Any, Any], seconds: float = 20) -> Any:
+    def _do(self, coroutine: Coroutine[Any, Any, Any], seconds: float = 60) -> Any:
         async def in_time() -> Any:
             async with asyncio.timeout(seconds):
                 return await coroutine

@@ -243,7 +243,7 @@ async def test_a_stop_ends_although_the_database_is_away_and_an_answer_is_out(st
     stage.gateway.settlement._lives = Away(stage.gateway.database)
     await stage.gateway.dispatcher.sweep()
     await stage.transport.quiet(stage.gateway.at_work)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await stage.gateway.dispatcher.stop(0.05)
 
 

@@ -86,7 +86,8 @@ class Environment:
     jobs: int = 1
     sends: int = 2  #: SUBMIT_ATTEMPTS
     cancel: bool = False
-    forged: int = 0  #: forged callbacks in all
+    forged: int = 0  #: forged callbacks in all, and wrong names by operators
+    operator: bool = False  #: somebody asks for checks, and names tasks as candidates
     slots: int = 9  #: UPSTREAM_MAX_IN_FLIGHT
     lying: bool = False  #: the upstream may answer 500 after it accepted
     twins: bool = False  #: the jobs ask for the same, and the upstream does not echo the callback URL
@@ -175,6 +176,17 @@ class Model:
                 yield looked_at if looked else as_is, timer, now
             case "callback":
                 yield as_is, n.CalledBack(*rest), IN_TIME
+            case "ask":
+
+                def looked_since(life: Life) -> Life:
+                    """A check has begun since somebody asked; else asking again is nothing."""
+                    seen = IN_TIME - CHECK_TAKES
+                    return Life(life.job, tuple(replace(s, checked_at=seen) for s in life.submissions))
+
+                yield looked_since, n.CheckAsked(), IN_TIME
+            case "name":
+                number, task, taken = rest
+                yield as_is, n.CandidateNamed(task, number, task_taken=taken), IN_TIME
             case "answer":
                 yield as_is, _answer(_index(life), *rest), IN_TIME
             case "check":
@@ -205,7 +217,8 @@ class Model:
                     life = Life(life.job, tuple(replace(o, checked_at=began_at) for o in life.submissions))
                 if poked:
                     soon = began_at + self.policy.check_spacing
-                    s = replace(s, poked_at=soon, check_at=soon, checked_at=began_at)
+                    wanted = {"poked_at": soon} if s.poked_at is not None or s.asked_at is None else {"asked_at": soon}
+                    s = replace(s, **wanted, check_at=soon, checked_at=began_at)
                 return life.with_submission(s)
 
             yield shown, n.Checked(number, task, began_at, reading, matches=matches, task_taken=taken, others_answer=True), now
@@ -419,6 +432,38 @@ class Model:
                 others = [_task(k, m) for k in range(self.env.jobs) if k != j for m, x in enumerate(truth[k], 1) if x[0]]
                 for named in (BOGUS, *others):
                     yield self._callback(world, j, number, named, forged + 1)
+        if self.env.operator:
+            yield from self._operator_acts(world, j)
+
+    def _operator_acts(self, world: World, j: int) -> Iterator[tuple[Key, World, tuple[str, ...]]]:
+        ids, truth, workers, forged = world
+        after, bad = self.apply(ids[j], ("ask",))
+        wanted = workers
+        for s in self.lives[ids[j]].submissions:
+            wanted = self._wanted(wanted, j, s.number) if s.can_be_checked else wanted
+        yield (j, "ask"), (_put(ids, j, after), truth, wanted, forged), bad
+        for number, (up, known) in enumerate(truth[j], 1):
+            if known == CLOSED:
+                continue
+            if up is not None:
+                yield self._name(world, j, number, _task(j, number), forged)
+            if forged < self.env.forged:
+                others = [_task(k, m) for k in range(self.env.jobs) if k != j for m, x in enumerate(truth[k], 1) if x[0]]
+                for named in (BOGUS, *others):
+                    yield self._name(world, j, number, named, forged + 1)
+
+    def _name(self, world: World, j: int, number: int, named: str, forged: int) -> tuple[Key, World, tuple[str, ...]]:
+        ids, truth, workers, _ = world
+        after, bad = self.apply(ids[j], ("name", number, named, self._is_taken(ids, j, number, named)))
+        taken_in = named in self.lives[after].submission(number).candidates
+        now_true = _told(truth, j, number, TOLD, TOLD) if taken_in and named == _task(j, number) else truth
+        bad += self._dropped(ids[j], after, now_true[j])
+        wanted = self._wanted(workers, j, number) if taken_in else workers
+        return (j, "name", number, named), (_put(ids, j, after), now_true, wanted, forged), bad
+
+    def _wanted(self, workers: Key, j: int, number: int) -> Key:
+        """A check that is under way then knows, at its record, that somebody has asked for another."""
+        return _sorted(tuple((*w[:5], True) if w and w[:3] == ("check", j, number) else w for w in workers))
 
     def _callback(
         self, world: World, j: int, number: int, named: str | None, forged: int
@@ -558,15 +603,15 @@ def _violations(before: Life, after: Life, news: n.News, now: datetime, policy: 
 def _poke_is_lost(before: Life, after: Life, news: n.Checked, now: datetime, policy: Policy) -> bool:
     """Checks of a submission are some seconds apart; but for that, what a callback asked for stays."""
     was, s = before.submission(news.number), after.submission(news.number)
-    if was.poked_at is None or was.check_at is None or was.poked_at < news.began_at or not s.can_be_checked:
+    if was.check_at is None or not was.is_wanted_since(news.began_at) or not s.can_be_checked:
         return False
     return s.check_at is None or s.check_at > max(was.check_at, now + policy.check_spacing)
 
 
 def _poke_is_overruled(before: Life, after: Life, news: n.Checked) -> bool:
-    poked_at = before.submission(news.number).poked_at
+    wanted = before.submission(news.number).is_wanted_since(news.began_at)
     fails = before.job.state is JobState.RUNNING and after.job.is_settled
-    return fails and poked_at is not None and poked_at >= news.began_at and isinstance(news.reading, StillGoing | NotFound)
+    return fails and wanted and isinstance(news.reading, StillGoing | NotFound)
 
 
 def _is_own(life: Life) -> bool:
@@ -638,7 +683,8 @@ def _canonical(life: Life) -> Life:
 def _canonical_submission(s: Submission) -> Submission:
     return replace(
         s, sent_at=SENT, lease_until=s.lease_until and SENT + timedelta(minutes=1), due_at=s.due_at and SENT,
-        check_at=s.check_at and SENT, checked_at=None, checks=0, poked_at=s.poked_at and SENT, callbacks=0,
+        check_at=s.check_at and SENT, checked_at=None, checks=0, poked_at=s.poked_at and SENT,
+        asked_at=s.asked_at and SENT, callbacks=0,
         candidates=tuple(sorted(s.candidates)), upstream_status=None, last_reading=None,
         not_found_since=None, not_found_count=0,
         late_result=None if s.late_result is None else {}, answered_at=None, closed_at=s.closed_at and SENT,
@@ -651,7 +697,8 @@ def _key(life: Life) -> Key:
     return (
         job.job_id.int, job.state, job.cancel_requested, job.images, job.error and job.error.code,
         tuple(
-            (s.outcome, s.lease_until is None, s.due_at is None, s.check_at is None, s.poked_at is None, s.task_id,
+            (s.outcome, s.lease_until is None, s.due_at is None, s.check_at is None, s.poked_at is None, s.asked_at is None,
+             s.task_id,
              s.candidates, s.refusal is None, s.credits, s.late_result is None)
             for s in life.submissions
         ),

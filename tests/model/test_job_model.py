@@ -13,6 +13,7 @@ HONEST = {
     "one job, tasks that are forgotten, answers recorded twice": Environment(sends=2, forgets=True, repeats=True, held=True),
     "one job, a cancel, timers recorded late": Environment(sends=2, cancel=True, held=True),
     "two jobs, a forged callback": Environment(jobs=2, sends=1, forged=1, plain=True, sleepers=False, give_back=False),
+    "one job, an operator who asks and names": Environment(sends=2, operator=True, forged=1, sleepers=False, give_back=False),
     "two jobs, one slot": Environment(jobs=2, sends=1, slots=1, sleepers=False, give_back=False),
 }
 LYING = Environment(sends=2, lying=True, sleepers=False, give_back=False)  #: answers 500 after it accepted

@@ -8,13 +8,15 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from app.lifecycle import gate as gates
 from app.lifecycle.answers import StillGoing
 from app.lifecycle.gate import GatePolicy, Shut
-from app.lifecycle.news import CalledBack, LeaseExpired
+from app.lifecycle.news import CalledBack, CheckAsked, LeaseExpired
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
+from app.storage import tables as t
 from app.storage.due import DueClaim, DueStore
 from app.storage.gate_row import GateStore
 from tests.databases import OpenDatabase
@@ -172,6 +174,17 @@ async def test_a_callback_during_a_check_is_not_overwritten_by_it(factory: Facto
     assert due.poked
 
 
+async def test_what_an_operator_asked_for_is_due_now_and_told_to_the_checker_once(factory: Factory, clock: HandClock) -> None:
+    asked, _ = [await factory.in_state(JobState.RUNNING) for _ in range(2)]
+    clock.advance(seconds=1)
+    await factory.apply((asked.job.job_id, CheckAsked()))
+    clock.advance(milliseconds=1)
+    (due,) = (await claim(factory)).taken
+    assert (due.life.job.job_id, due.asked, due.poked) == (asked.job.job_id, True, False)
+    clock.advance(hours=1)
+    assert {due.asked for due in (await claim(factory)).taken} == {False}
+
+
 # --- while checks are shut -----------------------------------------------------------------------------------------------
 
 
@@ -222,6 +235,22 @@ async def test_what_became_due_behind_the_horizon_is_found_by_the_next_look_back
     assert (await store.claim_due(10, UNLIMITED, factory.policy)).taken == ()
     clock.advance(seconds=1)
     assert job_ids(await store.claim_due(10, UNLIMITED, factory.policy)) == [late.job.job_id]
+
+
+async def test_what_somebody_holds_is_not_asked_for_again_at_once(
+    postgres_url: str, open_database: OpenDatabase, clock: HandClock
+) -> None:
+    """A stopped process may hold a row for half a minute; a claim that came back at once would spin all the while."""
+    database, other = (open_database(postgres_url, clock=clock) for _ in range(2))
+    factory = Factory(database)
+    held = await factory.in_state(JobState.RUNNING)
+    clock.advance(hours=1)
+    next_one = await factory.in_state(JobState.RUNNING)
+    async with other.writing() as connection:
+        await connection.execute(select(t.submissions).where(t.submissions.c.job_id == held.job.job_id).with_for_update())
+        found = await claim(factory)
+    assert (found.taken, found.retry_at) == ((), next_one.submissions[0].due_at)
+    assert job_ids(await claim(factory)) == [held.job.job_id]
 
 
 async def test_missing_tasks_are_probed_one_at_a_time(factory: Factory, clock: HandClock) -> None:

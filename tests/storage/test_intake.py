@@ -132,7 +132,7 @@ async def test_puts_one_after_the_other_do_not_wait_for_each_other(database: Dat
     """A put that comes as soon as the last group is told, before its flusher has gone, begins a group of its own."""
     counting = CountingIntake(database)
     writer = GroupedWriter(counting.write)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for _ in range(5):
             assert (await writer.put(new_job())).created
     assert counting.groups == [1] * 5

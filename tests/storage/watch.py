@@ -38,7 +38,7 @@ async def no_other_connections(database: Database) -> None:
 
 
 async def _until(database: Database, query: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with database.reading() as connection:  # one transaction would see one picture for ever
                 if (await connection.execute(text(query))).scalar_one():
