@@ -9,7 +9,8 @@ let looked = Date.now();
 
 setInterval(() => {
   const part = live();
-  if (!part || busy() || Date.now() - looked < 1000 * part.dataset.every) return;
+  const every = 1000 * (part?.dataset.every ?? 0);  // 0: nothing is to come any more
+  if (!every || busy() || Date.now() - looked < every) return;
   looked = Date.now();
   htmx.trigger(part, "refresh");
 }, 250);
@@ -81,12 +82,19 @@ document.addEventListener("keydown", (event) => {
 const DEEDS = {
   theme: () => nextTheme(),
   copy: async (button) => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.of).textContent);
-    const label = button.textContent;
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = label; }, 1500);
+    const copied = await copy(document.getElementById(button.dataset.of));
+    const label = button.dataset.label ??= button.textContent;
+    button.textContent = copied ? "Copied" : "Selected: press Ctrl+C";
+    setTimeout(() => { button.textContent = label; }, copied ? 1500 : 6000);
   },
 };
+
+// Browsers lend the clipboard to trusted connections only; elsewhere the text is selected, and copied the old way.
+async function copy(part) {
+  try { await navigator.clipboard.writeText(part.textContent); return true; } catch { /* none, or not allowed */ }
+  getSelection().selectAllChildren(part);
+  try { return document.execCommand("copy"); } catch { return false; }
+}
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-do]");
@@ -94,8 +102,17 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("change", (event) => {
-  if (!event.target.matches("[data-all]")) return;
-  for (const box of document.querySelectorAll(event.target.dataset.all)) box.checked = event.target.checked;
+  if (event.target.matches("[data-all]")) for (const box of document.querySelectorAll(event.target.dataset.all)) box.checked = event.target.checked;
+  showChosen();
 });
+
+function showChosen() {
+  for (const place of document.querySelectorAll("[data-chosen]")) {
+    const count = document.querySelectorAll(`${place.dataset.chosen}:checked`).length;
+    place.textContent = count ? `${count} selected` : "";
+  }
+}
+
+addEventListener("pageshow", showChosen);  // coming back, a browser may have kept the boxes checked
 
 if (location.hash === "#search") document.querySelector("[data-search]")?.focus();
