@@ -40,8 +40,10 @@ fix: $(VENV)/.dev ## Format, mend what the linter can mend, write docs/openapi.j
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --python-version 3.11 \
 	  --no-header --no-annotate --quiet --upgrade --output-file requirements.lock
+	uv pip compile pyproject.toml --extra traces --group build --universal --generate-hashes --python-version 3.11 \
+	  --no-header --no-annotate --quiet --upgrade --constraint requirements.lock --output-file requirements-traces.lock
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
-	  --no-header --no-annotate --quiet --upgrade --constraint requirements.lock --output-file requirements-dev.lock
+	  --no-header --no-annotate --quiet --upgrade --constraint requirements-traces.lock --output-file requirements-dev.lock
 
 clean: ## Remove the virtual environment, caches and the demo's data
 	rm -rf $(VENV) data .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

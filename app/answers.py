@@ -66,7 +66,7 @@ def conditional_job_answer(request: Request, view: JobView, headers: dict[str, s
     """A job with a strong `ETag`; 304 where the caller has this very representation already. Source: RFC 9110."""
     answer = job_answer(view, 200, {"Cache-Control": "private, no-cache", **headers})
     answer.headers["ETag"] = etag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
-    if not _has(request.headers.get("if-none-match", ""), etag):
+    if not _has(", ".join(request.headers.getlist("if-none-match")), etag):
         return answer
     kept = {name: value for name, value in answer.headers.items() if name not in ("content-length", "content-type")}
     return Response(status_code=304, headers=kept)

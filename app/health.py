@@ -32,15 +32,19 @@ class Readiness(BaseModel):
     """Whether it can do its work. A replica that is `degraded` accepts jobs; one that is `not ready` cannot."""
 
     status: Literal["ready", "degraded", "not ready"]
-    checks: dict[str, Check] = Field(description="`database`, `migrations`, `gate` and `callbacks`.")
+    checks: dict[str, Check] = Field(
+        description="`database`, `migrations`, `gate` and `callbacks`; `pictures` where they are kept."
+    )
 
 
+@router.head("/healthz", include_in_schema=False)  # monitors ask so
 @router.get("/healthz", summary="Show whether the process is alive", response_description="It is.")
 async def healthz() -> Alive:
     """Touches nothing: a probe that asked the database would restart every replica when the database is away."""
     return Alive()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Show whether it can do its work",
@@ -51,12 +55,21 @@ async def healthz() -> Alive:
     },
 )
 async def readyz(request: Request) -> JSONResponse:
-    """200 when jobs can be accepted. A shut gate or a missing public address only degrades: jobs are accepted and wait."""
-    checks = await _checks(request.state.gateway)
+    """200 when jobs can be accepted. A shut gate, a missing public address or a picture store that is down only degrades: jobs
+    are accepted, and they or their pictures wait."""
+    checks = {**await _checks(request.state.gateway), **_pictures(request.state.gateway)}
     ready = all(checks[name]["ok"] for name in ("database", "migrations"))
     degraded = any(not check["ok"] for check in checks.values())
     status = "degraded" if ready and degraded else "ready" if ready else "not ready"
     return JSONResponse({"status": status, "checks": checks}, 200 if ready else 503)
+
+
+def _pictures(gateway: Any) -> dict[str, dict[str, Any]]:
+    """As the archiving of this process found the store; it is not asked here, where anybody may ask as often as they like."""
+    if gateway.archive is None:
+        return {}
+    down = gateway.archive.store_is_down
+    return {"pictures": {"ok": not down, **({"detail": "the picture store is down: pictures wait"} if down else {})}}
 
 
 async def _checks(gateway: Any) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from app.clock import system_clock
 from app.idempotency import key_reused
 from app.lifecycle.job import BatchPlace, CallbackFormat, Job, Life
 from app.lifecycle.limits import Admission, Excess, Quota
+from app.lifecycle.news import By
 from app.lifecycle.request import RANDOM_SEED, GenerationRequest
 from app.lifecycle.states import JobState, Priority
 from app.metrics import Metrics
@@ -25,6 +26,7 @@ from app.settlement.settle import Wakes
 from app.settlement.tally import tally_end
 from app.storage.grouped import GroupedWriter
 from app.storage.intake import IntakeStore, Order, Taken
+from app.traces.spans import Traces
 
 log = structlog.get_logger()
 
@@ -78,8 +80,9 @@ REFUSALS = {
 class Intake:
     """Accepts jobs; requests that arrive together share one commit."""
 
-    def __init__(self, store: IntakeStore, wakes: Wakes, metrics: Metrics | None = None) -> None:
-        self._store, self._wakes, self._metrics = store, wakes, metrics or Metrics()
+    def __init__(self, store: IntakeStore, wakes: Wakes, metrics: Metrics | None = None, traces: Traces | None = None) -> None:
+        self._store, self._wakes = store, wakes
+        self._metrics, self._traces = metrics or Metrics(), traces or Traces()
         flushers = 1 if store.database.is_sqlite else 2
         self._writer: GroupedWriter[Order, Taken] = GroupedWriter(self._write, flushers=flushers)
 
@@ -102,7 +105,7 @@ class Intake:
             raise key_reused()
         return taken
 
-    async def retry(self, life: Life) -> Taken:
+    async def retry(self, life: Life, by: By | None = None) -> Taken:
         """A new job with the request of a settled one; a second retry yields the first.
 
         Where the old job's task ended well after all, its pictures settle the new one at once.
@@ -111,7 +114,21 @@ class Intake:
             Problem: 402 and 429: a limit of the tenant.
             StorageUnavailableError: nothing was accepted.
         """
-        return await self._take(Order((_again(life),)))
+        return await self._take(again(life, by))
+
+    def announce(self, taken: Taken) -> None:
+        """Tells the log and the metrics of an order that was taken, and wakes the duties that it made work for."""
+        if not taken.created:
+            return
+        for life in taken.lives:
+            log.info("accepted", job_id=str(life.job.job_id), tenant=life.job.tenant)
+            self._metrics.job_accepted(life.job.tenant)
+            if life.job.is_settled:
+                tally_end(self._metrics, life.job)
+        self._wakes.ring("dispatch")
+        if any(life.job.is_settled for life in taken.lives):
+            self._wakes.ring("archive")
+            self._wakes.ring("deliver")
 
     async def knows(self, tenant: str, idempotency_key: str) -> bool:
         """Whether an earlier request of the tenant bore this key."""
@@ -121,20 +138,18 @@ class Intake:
         await self._writer.drained()
 
     async def _take(self, order: Order) -> Taken:
+        span = self._traces.current()
+        if (traceparent := span.traceparent) is not None:
+            order = replace(order, jobs=tuple(replace(job, traceparent=traceparent) for job in order.jobs))
         taken = await self._writer.put(order)
         if not taken.lives:
             assert taken.admission is not None
             raise _refusal(taken.admission)
-        if taken.created:
-            for life in taken.lives:
-                log.info("accepted", job_id=str(life.job.job_id), tenant=life.job.tenant)
-                self._metrics.job_accepted(life.job.tenant)
-                if life.job.is_settled:
-                    tally_end(self._metrics, life.job)
-            self._wakes.ring("dispatch")
-            if any(life.job.is_settled for life in taken.lives):
-                self._wakes.ring("archive")
-                self._wakes.ring("deliver")
+        first = taken.lives[0].job
+        span.note(job_id=str(first.job_id), tenant=first.tenant, jobs=len(taken.lives))
+        if not taken.created:
+            span.link(first.traceparent)
+        self.announce(taken)
         return taken
 
     async def _write(self, orders: Sequence[Order]) -> Sequence[Taken]:
@@ -229,7 +244,8 @@ def _new_job(
     )
 
 
-def _again(life: Life) -> Job:
+def again(life: Life, by: By | None = None) -> Order:
+    """A new job with the request of a settled one; where the old one's task ended well after all, settled by that at once."""
     old, now = life.job, system_clock()
     job = Job(
         job_id=uuid7(),
@@ -247,4 +263,4 @@ def _again(life: Life) -> Job:
         retry_of=old.job_id,
         request_hash=request_hash(old.request),
     )
-    return job.with_result_of(old.job_id, life.late_images, now) if life.late_images else job
+    return Order((job.with_result_of(old.job_id, life.late_images, now) if life.late_images else job,), by=by)

@@ -112,8 +112,9 @@ def job_view(life: Life, base_url: str) -> JobView:
     return JobView(**_fields(life, base_url))
 
 
-def canceled_view(life: Life, base_url: str) -> CanceledView:
-    return CanceledView(**_fields(life, base_url), upstream_will_bill=_will_bill(life))
+def canceled_view(view: JobView, life: Life) -> CanceledView:
+    """The view of a job whose cancel was asked for, with what that costs."""
+    return CanceledView(**dict(view), upstream_will_bill=_will_bill(life))
 
 
 def retry_after_seconds(view: JobView) -> int | None:

@@ -51,6 +51,8 @@ def _quieten() -> None:
     """The clients log whole addresses, and the server whole paths: a callback's token would be in them."""
     for name in ("httpx", "httpcore", "aiohttp", "asyncio", "aiosqlite", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It would tell of a collector that is down with every batch, and of a bad header with its value; app.traces says it once.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate, access.disabled = [], False, True
     for name in ("uvicorn", "uvicorn.error"):

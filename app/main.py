@@ -14,6 +14,7 @@ from typing import TypedDict
 import httpx
 import structlog
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from app import __version__, health, openapi, problems
 from app.access.callers import Access
@@ -24,6 +25,8 @@ from app.callbacks.receive import Receiver
 from app.callbacks.router import router as callbacks_router
 from app.clock import Clock, system_clock
 from app.config import Settings, unknown_names
+from app.console.router import routers as console_routers
+from app.console.session import Sessions
 from app.deliveries.deliver import Deliverer, PayloadWriter
 from app.deliveries.operators import router as receivers_router
 from app.deliveries.payload import signed_body
@@ -53,6 +56,10 @@ from app.lifecycle.job import CallbackFormat
 from app.lifecycle.news import Answered
 from app.loops import Loop
 from app.metrics import Metrics
+from app.operations.acts import router as acts_router
+from app.operations.router import router as operations_router
+from app.operations.run import OperationRunner
+from app.operations.trail import router as audit_router
 from app.outbound.allow import AllowList
 from app.outbound.client import OutboundClient
 from app.outbound.guard import Guard
@@ -78,6 +85,7 @@ from app.storage.images import PictureStore
 from app.storage.intake import IntakeStore
 from app.storage.keys import USE_EVERY, KeyStore
 from app.storage.lives import LifeStore
+from app.storage.operations import OperationStore
 from app.storage.process_lock import only_process
 from app.storage.queue import QueueStore
 from app.storage.receipts import ReceiptStore
@@ -86,6 +94,8 @@ from app.storage.retention import RetentionStore
 from app.storage.tenants import TenantStore
 from app.storage.usage import UsageStore
 from app.storage.wakeups import Wakeups
+from app.traces.environment import open_traces
+from app.traces.spans import Traces
 from app.upstream.client import Timeouts, UpstreamClient
 from app.usage.router import router as usage_router
 from app.vault import NoKeyFitsError, Vault, key_beside
@@ -96,15 +106,18 @@ log = structlog.get_logger()
 ROUTERS = (
     batch_router, quote_router, export_router, listing_router, timeline_router, jobs_router, images_router, usage_router,
     deliveries_router, callbacks_router, dispatch_router, drop_in_router, keys_router, tenants_router, receivers_router,
-    stats_router, metrics_router, health.router,
+    operations_router, acts_router, audit_router, stats_router, metrics_router, health.router, *console_routers,
 )  # fmt: skip
 
+OPERATE_EVERY = 2.0  #: seconds between looks for operations that nobody rang for
 POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
 HOUSEKEEPING_EVERY = 15.0  #: seconds
 ARCHIVE_EVERY = 5.0  #: seconds between looks for pictures that nobody rang for
 PICTURE_URL_MAX = 4096  #: characters; the upstream signs its addresses
 PRUNE_EVERY = 600.0  #: seconds
 STOP_GRACE = 12.0  #: seconds that a stop waits for what is in flight, after the server's own; in sum below the usual 30 s
+#: FastAPI's own spans and logs hold raw paths, and a callback's path holds its token; `app.traces` makes ours.
+_NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +132,10 @@ class Gateway:
     receipts: ReceiptStore
     vault: Vault
     access: Access
+    sessions: Sessions
     tenants: TenantStore
     audit: AuditStore
+    operations: OperationStore
     settlement: Settlement
     watchers: Watchers
     intake: Intake
@@ -136,6 +151,7 @@ class Gateway:
     archive: ImageArchive | None  #: None where no pictures are kept
     picture_links: PictureLinks
     metrics: Metrics
+    traces: Traces
     figures: Figures
     scrapers: Scrapers
     on_stop: list[Callable[[], None]] = field(default_factory=list)  #: called when the process is told to stop
@@ -158,6 +174,7 @@ class Seams:
     clock: Clock | None = None
     upstream_transport: httpx.AsyncBaseTransport | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    traces: Traces | None = None
 
 
 def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = Seams()) -> FastAPI:
@@ -180,6 +197,7 @@ def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = S
         lifespan=lifespan,
         strict_content_type=False,
         generate_unique_id_function=openapi.operation_id,
+        telemetry=_NO_TELEMETRY,
     )
     problems.install(app)
     for router in ROUTERS:
@@ -196,7 +214,7 @@ def monitor_app(gateway: Gateway) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[AppState]:
         yield {"gateway": gateway}
 
-    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app = FastAPI(lifespan=lifespan, openapi_url=None, telemetry=_NO_TELEMETRY)
     problems.install(app)
     for router in (health.router, metrics_router):
         app.include_router(router)
@@ -228,12 +246,14 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
     """
     upstream_key = _required_key(settings)
     async with AsyncExitStack() as stack:
+        traces = seams.traces or open_traces()
+        stack.push_async_callback(traces.aclose)
         database = Database(database_url(settings.database_url), clock=seams.clock)
         stack.enter_context(alone_on(settings.database_url))
         stack.push_async_callback(database.dispose)
         vault = _vault(settings)
         await _ready_schema(settings, database)
-        gateway = _assemble(settings, database, vault, seams.clock or system_clock)
+        gateway = _assemble(settings, database, vault, seams.clock or system_clock, traces)
         if gateway.archive is not None:
             stack.push_async_callback(gateway.archive.stop, STOP_GRACE)
         await _ready_secrets(gateway)
@@ -279,13 +299,16 @@ async def _duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) 
         client,
         public_base_url=gateway.settings.public_base_url,
         submit_timeout=timeouts.submit,
+        traces=gateway.traces,
     )
-    reconciler = Reconciler(DueStore(database), gateway.gate_store, settlement, client)
+    reconciler = Reconciler(DueStore(database), gateway.gate_store, settlement, client, gateway.traces)
     housekeeping = Housekeeping(queue, gateway.history, gateway.usage, settlement)
+    runner = OperationRunner(gateway.operations, gateway.lives, gateway.history, settlement, gateway.intake)
     loops = [
         Loop("dispatch", dispatcher.sweep, floor=POLL_FLOOR, wake=settlement.wakes.dispatch),
         Loop("reconcile", reconciler.sweep, floor=POLL_FLOOR, wake=settlement.wakes.reconcile),
         Loop("deliver", gateway.deliverer.sweep, floor=POLL_FLOOR, wake=settlement.wakes.deliver),
+        Loop("operate", runner.sweep, floor=OPERATE_EVERY, wake=settlement.wakes.operate),
         Loop("housekeeping", housekeeping.sweep, floor=HOUSEKEEPING_EVERY),
     ]
     stops = [dispatcher.stop, reconciler.stop, gateway.deliverer.stop]
@@ -333,15 +356,15 @@ async def _end_old_leases(gateway: Gateway) -> None:
             await gateway.settlement.record(job_id, Answered(number, gone))
 
 
-def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock) -> Gateway:
+def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock, traces: Traces) -> Gateway:
     lives, gate_store = LifeStore(database), GateStore(database)
     watchers, metrics, access = Watchers(lives), Metrics(), Access(KeyStore(database))
     settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers, metrics)
     receipts, intake_store = ReceiptStore(database), IntakeStore(database)
     tenants, deliveries = TenantStore(database, vault), DeliveryStore(database)
     delivery_guard = Guard(_allowed("GATEWAY_DELIVERY_ALLOW", settings.delivery_allow))
-    sender = Sender(OutboundClient(delivery_guard), tenants.live_secrets)
-    archive = _archive(settings, database, settlement.wakes, metrics)
+    sender = Sender(OutboundClient(delivery_guard), tenants.live_secrets, traces=traces)
+    archive = _archive(settings, database, settlement.wakes, metrics, traces)
     picture_links = PictureLinks(vault.derive("signed-links"), clock)
     return Gateway(
         settings=settings,
@@ -352,11 +375,13 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
         receipts=receipts,
         vault=vault,
         access=access,
+        sessions=Sessions(access, vault.derive("console-sessions")),
         tenants=tenants,
         audit=AuditStore(database),
+        operations=OperationStore(database),
         settlement=settlement,
         watchers=watchers,
-        intake=Intake(intake_store, settlement.wakes, metrics),
+        intake=Intake(intake_store, settlement.wakes, metrics, traces),
         intake_store=intake_store,
         usage=UsageStore(database),
         forecaster=Forecaster(ForecastStore(database)),
@@ -370,23 +395,25 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
             _payload_writers(settings, picture_links, clock),
             wake=settlement.wakes.deliver,
             metrics=metrics,
+            traces=traces,
         ),
-        receiver=Receiver(receipts, settlement, metrics),
+        receiver=Receiver(receipts, settlement, metrics, traces),
         archive=archive,
         picture_links=picture_links,
         metrics=metrics,
+        traces=traces,
         figures=Figures(database, settings.policy(), keeps_images=archive is not None),
         scrapers=Scrapers(access),
         on_stop=[watchers.stop],
     )
 
 
-def _archive(settings: Settings, database: Database, wakes: Wakes, metrics: Metrics) -> ImageArchive | None:
+def _archive(settings: Settings, database: Database, wakes: Wakes, metrics: Metrics, traces: Traces) -> ImageArchive | None:
     guard = Guard(_allowed("GATEWAY_IMAGE_ALLOW", settings.image_allow), url_max=PICTURE_URL_MAX)
     store = open_image_store(settings.image_store_url)
     if store is None:
         return None
-    return ImageArchive(PictureStore(database), store, OutboundClient(guard), wakes.archive, metrics=metrics)
+    return ImageArchive(PictureStore(database), store, OutboundClient(guard), wakes.archive, metrics=metrics, traces=traces)
 
 
 def _payload_writers(settings: Settings, links: PictureLinks, clock: Clock) -> Mapping[CallbackFormat, PayloadWriter]:
@@ -402,10 +429,9 @@ async def _ready_schema(settings: Settings, database: Database) -> None:
     auto = database.is_sqlite if settings.auto_migrate is None else settings.auto_migrate
     if auto:
         await schema.upgrade(database)
-    found = await schema.current(database)
-    if not schema.fits(found):
-        raise SchemaError(f"the schema is at {found}, this version needs {schema.newest()}: run gateway db upgrade")
-    if schema.is_later(found):
+    if why := await schema.unfit(database):
+        raise SchemaError(why)
+    if schema.is_later(found := await schema.current(database)):
         log.warning("the schema is of a later release, which this one can work on", found=found, own=schema.newest())
 
 

@@ -10,6 +10,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unauthorized": (401, "An API key is needed: Authorization: Bearer …"),
     "credit_budget_exceeded": (402, "This month's credits of this tenant are spent or reserved."),
     "scope_missing": (403, "This API key lacks the scope jobs:write."),
+    "other_site": (403, "This was not sent from a page of the console."),
     "not_found": (404, "There is no such job."),
     "method_not_allowed": (405, "This address does not take that method."),
     "request_timeout": (408, "The body did not arrive within 10 s."),
@@ -22,8 +23,16 @@ CODES: dict[str, tuple[int, str]] = {
     ),
     "last_admin_key": (409, "This is the last admin key: make another one first."),
     "delivery_under_way": (409, "The delivery is being attempted just now."),
+    "not_sent": (409, "Nothing was sent, so there is no task to look at."),
+    "nothing_to_check": (409, "No task of the job is known, and none was named; name one as a candidate."),
+    "books_closed": (409, "The job's books are closed; nothing can change any more."),
+    "task_known": (409, "The task is known already."),
+    "task_taken": (409, "This task is another job's."),
+    "too_many_candidates": (409, "As many candidates are named as may be; checks will drop those that are not this job's."),
+    "operation_done": (409, "The operation is done; there is nothing left to stop."),
     "content_too_large": (413, "The body may have at most 262144 bytes."),
     "unsupported_media_type": (415, "Send the body as application/json."),
+    "range_not_satisfiable": (416, "The picture has 123456 bytes; the range begins behind them."),
     "invalid_request": (422, "The request does not fit; see errors."),
     "idempotency_key_reused": (422, "This Idempotency-Key was used for another request."),
     "rate_limit_exceeded": (429, "This tenant may not accept jobs this fast."),
@@ -31,6 +40,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_redeliveries": (429, "Too many deliveries are being sent again just now."),
     "internal_error": (500, "Something went wrong on our side; the request id names it."),
     "storage_unavailable": (503, "The database is out of reach for the moment; try again."),
+    "too_many_connections": (503, "Too many connections are open; try again."),
     "picture_store_unavailable": (503, "The picture store is out of reach for the moment; try again."),
     "delivery_not_ready": (503, "The delivery cannot be sent just now."),
 }
@@ -38,7 +48,7 @@ CODES: dict[str, tuple[int, str]] = {
 #: Codes that answer only some routes, which name them; the others go with their status everywhere.
 _NAMED = frozenset(
     {
-        "idempotency_key_reused", "too_many_redeliveries", "picture_store_unavailable", "delivery_not_ready",
+        "other_site", "idempotency_key_reused", "too_many_redeliveries", "picture_store_unavailable", "delivery_not_ready",
         *(code for code, (status, _) in CODES.items() if status == 409),
     }
 )  # fmt: skip

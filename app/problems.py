@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,9 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_STORAGE = 2  #: seconds; what a caller is told to wait for the database
 
 log = structlog.get_logger()
+
+#: Pydantic's words for a text whose length does not fit, where a check of ours comes before the one of the length.
+_ITEMS = re.compile(r"Value should have (at (?:least|most) \d+) items? after validation, not \d+")
 
 
 class FieldProblem(BaseModel):
@@ -115,12 +119,21 @@ def internal_error(request: Request) -> Response:
     return _answer(request, Problem(500, "internal_error", "Something went wrong on our side; the request id names it."))
 
 
+def too_many_connections(request: Request) -> Response:
+    """The answer where there are more connections than a process serves."""
+    headers = {"Retry-After": str(RETRY_AFTER_STORAGE), "Connection": "close"}
+    return _answer(request, Problem(503, "too_many_connections", "Too many connections are open; try again.", headers=headers))
+
+
 def field_problem(error: Mapping[str, Any]) -> FieldProblem:
     """One of pydantic's errors, without the value that was wrong and without what we do not know how to name."""
     place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
-    return FieldProblem(
-        field=printable(".".join(place))[:100], message=printable(error["msg"]).removeprefix("Value error, ")[:300]
-    )
+    message = _ITEMS.sub(_in_characters, printable(error["msg"]).removeprefix("Value error, "))
+    return FieldProblem(field=printable(".".join(place))[:100], message=message[:300])
+
+
+def _in_characters(length: re.Match[str]) -> str:
+    return f"write {length[1]} character" + ("" if length[1].endswith(" 1") else "s")
 
 
 def printable(text: str) -> str:
@@ -136,7 +149,7 @@ def _allowed(request: Request) -> str:
 
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+_TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 _DETAILS = {404: "There is nothing here.", 405: "This address does not take that method."}
 
 

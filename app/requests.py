@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from contextlib import AbstractContextManager
 from typing import TypeVar
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.problems import FieldProblem, Problem, field_problem, internal_error, invalid, printable
+from app.traces.spans import Span, Traces
 
 log = structlog.get_logger()
 Model = TypeVar("Model", bound=BaseModel)
@@ -28,9 +30,9 @@ _UNLOGGED = {"/healthz", "/readyz", "/metrics"}
 
 
 class RequestLog:
-    """Gives each request an id (the caller's `X-Request-ID`, where it is a sane one) and logs one line when it ends.
+    """Gives each request an id (the caller's `X-Request-ID`, where it is a sane one) and a span, and logs a line when it ends.
 
-    The line names the route, never the path: a path may hold a callback token.
+    Span and line name the route, never the path: a path may hold a callback token.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -51,7 +53,7 @@ class RequestLog:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with _span(scope) as span, structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
             except Exception:
@@ -60,6 +62,7 @@ class RequestLog:
                     raise  # the answer has begun: the server can only break it off
                 await internal_error(Request(scope))(scope, receive, send_with_id)
             finally:
+                span.answered(scope["method"], _template(scope), status)
                 if _route(scope) not in _UNLOGGED:
                     took = round((time.perf_counter() - began) * 1000, 1)
                     log.info("request", method=scope["method"], route=_route(scope), status=status, ms=took)
@@ -146,5 +149,19 @@ def _request_id(scope: Scope) -> str:
     return uuid4().hex
 
 
+def _span(scope: Scope) -> AbstractContextManager[Span]:
+    gateway = scope["state"].get("gateway")
+    if gateway is None or scope["path"] in _UNLOGGED:
+        return Traces().request()
+    traces: Traces = gateway.traces
+    return traces.request([value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"])
+
+
 def _route(scope: Scope) -> str:
-    return getattr(scope.get("route"), "path", "unknown")
+    return _template(scope) or "unknown"
+
+
+def _template(scope: Scope) -> str | None:
+    route = scope.get("route")
+    path: str | None = getattr(route, "path_format", None) or getattr(route, "path", None)
+    return path

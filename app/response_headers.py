@@ -36,10 +36,16 @@ HEADERS: dict[str, dict[str, Any]] = {
         '"requests";r=9;t=1',
     ),
     "RateLimit-Policy": _header("Requests in a window of seconds; where they are limited.", '"requests";q=10;w=2'),
+    "Content-Range": _header("How many bytes there are.", "bytes */123456", always=True),
     "WWW-Authenticate": _header("How to authenticate.", "Bearer", always=True),
 }  # fmt: skip
 
-_OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After", "RateLimit", "RateLimit-Policy"), 503: ("Retry-After",)}
+_OF_STATUS = {
+    401: ("WWW-Authenticate",),
+    416: ("Content-Range",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
+}
 
 
 def headers(*names: str) -> dict[str, dict[str, str]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.api_key import make_key
 from app.access.callers import CurrentCaller
 from app.access.names import KeyName, TenantName
 from app.access.scope import Scope
 from app.answers import base_url, json_answer, problems
+from app.instants import Instant
 from app.problems import FieldProblem, Problem, invalid, not_found
 from app.requests import read_model
 from app.response_headers import headers
@@ -24,13 +25,6 @@ router = APIRouter(prefix="/keys", tags=["operators"], responses=problems(401, 4
 BODY_MAX = 16 * 1024  #: bytes
 
 _KEY_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-
-
-def _in_utc(instant: datetime) -> datetime:
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("write an instant that the calendar has") from None
 
 
 class KeyRequest(BaseModel):
@@ -44,8 +38,8 @@ class KeyRequest(BaseModel):
     tenant: TenantName = Field(description="Whose key it is; a new name makes a new tenant.")
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope), description="What it may do; `admin` includes all.")
     name: KeyName = ""
-    expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = Field(
-        None, strict=True, description="In the future, with a time zone. Without one it is good until it is revoked."
+    expires_at: Instant | None = Field(
+        None, description="In the future, with an offset. Without one it is good until it is revoked."
     )
 
 

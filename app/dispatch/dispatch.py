@@ -10,13 +10,14 @@ from datetime import timedelta
 import structlog
 
 from app.errors import StorageUnavailableError
-from app.lifecycle.answers import SubmitAnswer, Unproven
+from app.lifecycle.answers import Accepted, SubmitAnswer, Unproven
 from app.lifecycle.job import Life
 from app.lifecycle.news import Answered, GivenBack
 from app.lifecycle.ownership import new_token
 from app.settlement.settle import Settlement
 from app.storage.queue import Claim, QueueStore
-from app.upstream.client import UpstreamClient
+from app.traces.spans import Span, Traces
+from app.upstream.client import UpstreamClient, outcome_of
 
 log = structlog.get_logger()
 
@@ -37,11 +38,12 @@ class Dispatcher:
         public_base_url: str | None,
         submit_timeout: timedelta,
         monotonic: Callable[[], float] = time.monotonic,
+        traces: Traces | None = None,
     ) -> None:
         self._queue, self._settlement, self._client = queue, settlement, client
         self._public_base_url = public_base_url
         self._submit_timeout = submit_timeout
-        self._monotonic = monotonic
+        self._monotonic, self._traces = monotonic, traces or Traces()
         self._sending: set[asyncio.Task[None]] = set()
         self._in_doubt: set[bytes] = set()  # tokens of claims whose commit broke off; what bears them was never sent
         self._stopping = False
@@ -120,16 +122,27 @@ class Dispatcher:
             log.error("a sender failed", exc_info=error)
 
     async def _send(self, life: Life, token: str, claimed_at: float) -> None:
+        job = life.job
+        with (
+            structlog.contextvars.bound_contextvars(job_id=str(job.job_id), submission=job.submission),
+            self._traces.work(
+                "submit", caused_by=job.traceparent, job_id=str(job.job_id), submission=job.submission, tenant=job.tenant
+            ) as span,
+        ):
+            await self._send_within(span, life, token, claimed_at)
+
+    async def _send_within(self, span: Span, life: Life, token: str, claimed_at: float) -> None:
         job_id, number = life.job.job_id, life.job.submission
-        with structlog.contextvars.bound_contextvars(job_id=str(job_id), submission=number):
-            if reason := self._why_not_now(claimed_at):
-                await self._settlement.record_surely(job_id, GivenBack(number, reason))
-                await self._settlement.report_submit(None)
-                return
-            answer = await self._answer(life, token)
-            with structlog.contextvars.bound_contextvars(answer=repr(answer)):
-                await self._settlement.record_surely(job_id, Answered(number, answer))
-            await self._settlement.report_submit(answer)
+        if reason := self._why_not_now(claimed_at):
+            span.ended("given_back", failed=True)
+            await self._settlement.record_surely(job_id, GivenBack(number, reason))
+            await self._settlement.report_submit(None)
+            return
+        answer = await self._answer(life, token)
+        span.ended(outcome_of(answer), failed=not isinstance(answer, Accepted))
+        with structlog.contextvars.bound_contextvars(answer=repr(answer)):
+            await self._settlement.record_surely(job_id, Answered(number, answer))
+        await self._settlement.report_submit(answer)
 
     async def _answer(self, life: Life, token: str) -> SubmitAnswer:
         callback_url = f"{self._public_base_url}{CALLBACK_PATH}{token}" if self._public_base_url else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any, Literal
 
 from fastapi import Response
@@ -12,6 +11,8 @@ from pydantic import BaseModel, Field
 from app.drop_in.picture_link import PictureLink
 from app.drop_in.task_data import TaskData, task_data
 from app.lifecycle.job import Life
+from app.problems import title_of
+from app.response_headers import headers_of_problem
 
 
 class StartedTask(BaseModel):
@@ -57,10 +58,13 @@ def enveloped(answer: GenerateAnswer | StatusAnswer | ErrorAnswer, headers: Mapp
 
 def error_answer(status: int, detail: str | None, headers: Mapping[str, str] | None = None) -> Response:
     """`detail` stands behind the status, as the document has it: "Bad Request: 'prompt' is required."."""
-    phrase = HTTPStatus(status).phrase
+    phrase = title_of(status)
     return enveloped(ErrorAnswer(code=status, message=f"{phrase}: {detail}" if detail else phrase), headers)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For `responses=` of a route."""
-    return {status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in statuses}
+    return {
+        status: {"model": ErrorAnswer, "description": title_of(status), "headers": headers_of_problem(status)}
+        for status in statuses
+    }

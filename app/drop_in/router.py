@@ -14,12 +14,13 @@ from app.drop_in.enveloped_route import EnvelopedRoute
 from app.drop_in.generate_request import BODY_MAX, SCHEMA, BadRequestError, GenerateRequest
 from app.drop_in.picture_link import picture_link
 from app.drop_in.task_data import task_data
-from app.idempotency import IdempotencyKey, key_reused, read_idempotency_key
+from app.idempotency import IdempotencyKey, key_reused
 from app.intake import headers_of
 from app.outbound.errors import ForbiddenAddressError
 from app.outbound.guard import Guard
 from app.own_job import own_life
 from app.requests import BODY_SECONDS, read_body
+from app.response_headers import headers
 from app.storage.intake import Taken
 
 router = APIRouter(prefix="/api", tags=["drop-in"], route_class=EnvelopedRoute, responses=errors(400, 401, 403, 500, 503))
@@ -29,13 +30,16 @@ router = APIRouter(prefix="/api", tags=["drop-in"], route_class=EnvelopedRoute, 
     "/generate",
     response_model=GenerateAnswer,
     summary="Start a generation, as the upstream has it",
-    responses=errors(402, 408, 413, 422, 429),
+    responses={
+        200: {"description": "The job is on disk.", "headers": headers("Idempotent-Replayed", "RateLimit", "RateLimit-Policy")},
+        **errors(402, 408, 413, 422, 429),
+    },
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": SCHEMA}}}},
 )
-async def generate(request: Request, caller: CurrentCaller, idempotency_key: IdempotencyKey = None) -> Response:
+async def generate(request: Request, caller: CurrentCaller, idempotency_key: IdempotencyKey) -> Response:
     """The task is a job, and is on disk when this answers; `task_id` is the job's id."""
     caller.require(Scope.JOBS_WRITE)
-    taken = await _take(request, caller, read_idempotency_key(idempotency_key))
+    taken = await _take(request, caller, idempotency_key)
     started = StartedTask(task_id=str(taken.lives[0].job.job_id))
     return enveloped(GenerateAnswer(data=started), headers_of(taken))
 

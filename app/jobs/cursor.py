@@ -9,7 +9,7 @@ import struct
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from app.jobs.filters import to_query
+from app.job_query.filters import to_query
 from app.problems import FieldProblem, Problem, invalid
 from app.storage.job_filter import JobFilter
 from app.storage.search import Key

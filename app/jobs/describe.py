@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from fastapi import Request
@@ -9,7 +10,8 @@ from fastapi import Request
 from app.answers import base_url
 from app.errors import StorageUnavailableError
 from app.job_view import EstimateView, JobView, job_view
-from app.lifecycle.job import Life
+from app.jobs.forecaster import Forecaster
+from app.lifecycle.job import Job, Life
 
 
 async def described(request: Request, life: Life, *, new: bool = False) -> JobView:
@@ -18,16 +20,31 @@ async def described(request: Request, life: Life, *, new: bool = False) -> JobVi
     Args:
         new: just accepted, so the last of its lane: its place is known without looking for it.
     """
-    view = job_view(life, base_url(request))
-    if life.job.is_settled:
+    view, job, forecaster = job_view(life, base_url(request)), life.job, _forecaster(request)
+    if job.is_settled:
         return view
-    forecaster = request.state.gateway.forecaster
     with suppress(StorageUnavailableError):
-        if new:
-            place = await forecaster.depth(life.job.tenant, life.job.priority) + 1
-        else:
-            place = await forecaster.place(life.job)
-        estimate = await forecaster.estimate(life.job, place)
-        shown = EstimateView(p50_at=estimate.p50_at, p90_at=estimate.p90_at) if estimate else None
-        return view.model_copy(update={"place": place, "estimate": shown})
+        place = await (forecaster.joined(job) if new else forecaster.place(job))
+        return await _foretold(view, job, place, forecaster)
     return view
+
+
+async def described_together(request: Request, lives: Sequence[Life]) -> list[JobView]:
+    """The jobs of one order with their forecasts, likewise."""
+    views, jobs = [job_view(life, base_url(request)) for life in lives], [life.job for life in lives]
+    forecaster = _forecaster(request)
+    with suppress(StorageUnavailableError):
+        places = await forecaster.places(jobs)
+        return [await _foretold(*one, forecaster) for one in zip(views, jobs, places, strict=True)]
+    return views
+
+
+async def _foretold(view: JobView, job: Job, place: int | None, forecaster: Forecaster) -> JobView:
+    estimate = await forecaster.estimate(job, place)
+    shown = EstimateView(p50_at=estimate.p50_at, p90_at=estimate.p90_at) if estimate else None
+    return view.model_copy(update={"place": place, "estimate": shown})
+
+
+def _forecaster(request: Request) -> Forecaster:
+    found: Forecaster = request.state.gateway.forecaster
+    return found

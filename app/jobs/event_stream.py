@@ -53,15 +53,18 @@ class EventStream(EventSourceResponse):
         life: Life,
         after: int,
         *,
+        for_admin: bool = False,
         admitted: Callable[[], Awaitable[bool]] | None = None,
         headers: Mapping[str, str] | None = None,
         pace: Pace = Pace(),
     ) -> None:
         """
         Args:
+            for_admin: the client is told which key asked for something.
             admitted: whether the client may still hear what happens; asked before each look at it.
         """
         self._watchers, self._admitted, self._pace = watchers, admitted, pace
+        self._for_admin = for_admin
         self._job_id = life.job.job_id
         self._pieces = self._tell(life.job, after)
         super().__init__(self._pieces, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})})
@@ -85,7 +88,7 @@ class EventStream(EventSourceResponse):
             while True:
                 events = await _more(watch)
                 if events:
-                    yield b"".join(map(_event, events))
+                    yield b"".join(_event(event, for_admin=self._for_admin) for event in events)
                     state = _settled_by(events) or state
                 if state is not None and _is_all(events):
                     yield format_sse_event(event="end", data_str=json.dumps({"state": state}))
@@ -123,8 +126,8 @@ def _settled_by(events: Sequence[StoredEvent]) -> JobState | None:
     return next((_SETTLING[event.type] for event in events if event.type in _SETTLING), None)
 
 
-def _event(event: StoredEvent) -> bytes:
-    view = event_view(event)
+def _event(event: StoredEvent, *, for_admin: bool) -> bytes:
+    view = event_view(event, for_admin=for_admin)
     return format_sse_event(id=str(view.id), event=view.type, data_str=view.model_dump_json())
 
 

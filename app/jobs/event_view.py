@@ -17,5 +17,7 @@ class EventView(BaseModel):
     data: dict[str, Any]
 
 
-def event_view(event: StoredEvent) -> EventView:
-    return EventView(id=event.event_id, at=event.at, type=event.type, data=dict(event.data))
+def event_view(event: StoredEvent, *, for_admin: bool) -> EventView:
+    """Which key asked for something is shown to admins alone."""
+    data = {name: value for name, value in event.data.items() if for_admin or name != "by"}
+    return EventView(id=event.event_id, at=event.at, type=event.type, data=data)

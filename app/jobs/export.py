@@ -14,15 +14,15 @@ from pydantic import Field
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import base_url, problems
+from app.job_query.filters import JobQuery, seen_by
+from app.job_query.query import parameters_of, read_query
 from app.job_view import JobView, job_view
 from app.jobs.cursor import read_cursor, write_cursor
-from app.jobs.filters import JobQuery, seen_by
-from app.jobs.job_request import Text
-from app.jobs.query import parameters_of, read_query
 from app.lifecycle.job import Life
 from app.storage.history import HistoryStore
 from app.storage.job_filter import JobFilter
 from app.storage.search import Page, key_of
+from app.texts import Text
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
 
 from app.clock import Clock, system_clock
 from app.lifecycle.forecast import Estimate, Pace, estimate, pace_of
@@ -46,8 +48,33 @@ class Forecaster:
                 self._depths.popitem(last=False)
         return depth
 
+    async def joined(self, job: Job) -> int | None:
+        """About the place of a job that was accepted just now, the last of its lane; None unless it is queued."""
+        if job.state is not JobState.QUEUED:
+            return None
+        until, depth = self._depths.get((job.tenant, job.priority), (0.0, 0))
+        if time.monotonic() < until:
+            self._depths[job.tenant, job.priority] = until, depth + 1
+            return depth + 1
+        return max(1, await self.depth(job.tenant, job.priority))  # counted anew, and this job with the others
+
     async def place(self, job: Job) -> int | None:
         return await self._store.place(job) if job.state is JobState.QUEUED else None
+
+    async def places(self, jobs: Sequence[Job]) -> list[int | None]:
+        """The places of jobs of one order, in its order; None of those that are not queued.
+
+        Those that joined a lane at one instant stand behind each other in it, so the first of them tells of all.
+        """
+        places: list[int | None] = []
+        following: dict[tuple[Priority, datetime | None], int] = {}
+        for job in jobs:
+            lane = job.priority, job.due_at
+            place = following.get(lane) or await self.place(job) if job.state is JobState.QUEUED else None
+            if place is not None:
+                following[lane] = place + 1
+            places.append(place)
+        return places
 
     async def estimate(self, job: Job, place: int | None) -> Estimate | None:
         pace = await self.pace()

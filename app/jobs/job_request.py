@@ -6,22 +6,15 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 from app.lifecycle.job import CallbackFormat
 from app.lifecycle.request import PROMPT_MAX, RANDOM_SEED, SEED_MAX, GenerationRequest, OutputFormat, Size
+from app.texts import MetadataKey, MetadataValue, Text
 from app.whole_number import WHOLE
 
 BODY_MAX = 256 * 1024  #: bytes; the largest valid body is well under this
 BATCH_BODY_MAX = 8 * 1024 * 1024  #: bytes; so is the largest valid batch
-
-
-def _storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("leave out NUL characters")
-    if any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError("leave out lone surrogates; they are not characters")
-    return value
 
 
 def _not_blank(value: str) -> str:
@@ -32,11 +25,6 @@ def _not_blank(value: str) -> str:
 
 def _star_for_x(value: object) -> object:
     return value.replace("x", "*") if isinstance(value, str) else value
-
-
-Text = Annotated[StrictStr, AfterValidator(_storable)]
-MetadataKey = Annotated[Text, Field(min_length=1, max_length=40)]
-MetadataValue = Annotated[Text, Field(max_length=500)]
 
 
 class JobRequest(BaseModel):

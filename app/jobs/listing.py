@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import base_url, json_answer, problems
+from app.job_query.filters import JobQuery, seen_by
+from app.job_query.query import parameters_of, read_query
 from app.job_view import JobView, job_view
 from app.jobs.cursor import read_cursor, write_cursor
-from app.jobs.filters import JobQuery, seen_by
-from app.jobs.job_request import Text
-from app.jobs.query import parameters_of, read_query
 from app.response_headers import headers
+from app.texts import Text
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 

@@ -7,17 +7,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import IF_NONE_MATCH, base_url, conditional_job_answer, job_answer, problems
-from app.idempotency import IdempotencyKey, read_idempotency_key
+from app.answers import IF_NONE_MATCH, conditional_job_answer, job_answer, problems
+from app.idempotency import IdempotencyKey
 from app.job_view import CanceledView, JobView, canceled_view
 from app.jobs.describe import described
 from app.jobs.job_request import JobRequest
 from app.jobs.order import accept, accepted, body_of
 from app.jobs.retry import why_not_again
-from app.jobs.waiting import Prefer, waited
+from app.jobs.waiting import PreferredWait, waited
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.transitions import Effect
-from app.own_job import own_life
+from app.own_job import by_caller, own_life
 from app.problems import Problem, not_found
 from app.response_headers import headers
 
@@ -43,21 +43,15 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 5
     },
     openapi_extra=body_of(JobRequest),
 )
-async def accept_job(
-    request: Request,
-    caller: CurrentCaller,
-    idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,
-) -> Response:
+async def accept_job(request: Request, caller: CurrentCaller, idempotency_key: IdempotencyKey, wait: PreferredWait) -> Response:
     """The job is on disk when this answers. Wait for it with `Prefer: wait=N` here or on `links.self`, read `links.events`, or
     give a `callback_url`.
 
     Give every job an `Idempotency-Key` of its own: a request whose answer was lost can then be sent again.
     """
     caller.require(Scope.JOBS_WRITE)
-    key = read_idempotency_key(idempotency_key)
-    taken = await accept(request, caller, key, JobRequest)
-    life, headers = await waited(request, taken.lives[0], prefer)
+    taken = await accept(request, caller, idempotency_key, JobRequest)
+    life, headers = await waited(request, taken.lives[0], wait)
     view = await described(request, life, new=taken.created)
     return job_answer(view, *accepted(taken, {**headers, "Location": view.links.self}))
 
@@ -76,12 +70,12 @@ async def accept_job(
     },
     openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
-async def show_job(request: Request, caller: CurrentCaller, job_id: str, prefer: Prefer = None) -> Response:
+async def show_job(request: Request, caller: CurrentCaller, job_id: str, wait: PreferredWait) -> Response:
     """The job as it is now, from our own records: this never causes a request upstream.
 
     With `Prefer: wait=N` the answer comes when the job is settled, or after N seconds with the job as it is then.
     """
-    life, headers = await waited(request, await own_life(request, caller, job_id, Scope.JOBS_READ), prefer)
+    life, headers = await waited(request, await own_life(request, caller, job_id, Scope.JOBS_READ), wait)
     return conditional_job_answer(request, await described(request, life), headers)
 
 
@@ -99,12 +93,12 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Re
     """200 when nothing was sent: it costs nothing. 202 when it may be running upstream, which has no cancel: nothing is sent
     again, and the job ends `canceled` whatever the upstream says. Repeating it changes nothing."""
     life = await own_life(request, caller, job_id, Scope.JOBS_WRITE)
-    change = await request.state.gateway.settlement.record(life.job.job_id, CancelAsked())
+    change = await request.state.gateway.settlement.record(life.job.job_id, CancelAsked(by_caller(caller)))
     if change is None:
         raise not_found()
     if change.effect is Effect.REFUSED:
         raise Problem(409, "already_settled", f"The job is {change.after.job.state}; it can no longer be canceled.")
-    view = canceled_view(change.after, base_url(request))
+    view = canceled_view(await described(request, change.after), change.after)
     return job_answer(view, 200 if change.after.job.is_settled else 202)
 
 
@@ -139,6 +133,6 @@ async def retry_job(
     life = await own_life(request, caller, job_id, Scope.JOBS_WRITE)
     if reason := why_not_again(life, accept_double_billing):
         raise reason
-    taken = await request.state.gateway.intake.retry(life)
+    taken = await request.state.gateway.intake.retry(life, by_caller(caller))
     view = await described(request, taken.lives[0], new=taken.created)
     return job_answer(view, *accepted(taken, {"Location": view.links.self}))

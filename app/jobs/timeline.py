@@ -82,7 +82,9 @@ async def list_events(
     query: Annotated[EventQuery, Query()],
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Everything that happened to the job, oldest first.
+    """Everything that happened to the job, oldest first. What somebody asked for is among it (a cancel, a retry, a check, a
+    candidate, a redelivery); for admin keys with the id of the key as `by`, and where it was part of an operation on many
+    jobs, with the id of that as `operation`.
 
     With `Accept: text/event-stream` a live stream of Server-Sent Events: each with its `id`, its type as `event`, and itself
     as `data`; a comment after 15 seconds of silence. It ends with `event: end` when the job is settled. A stream that ends
@@ -92,7 +94,7 @@ async def list_events(
     if wants_stream(", ".join(request.headers.getlist("accept"))):
         after = read_last_event_id(last_event_id) if last_event_id else query.after
         return await _stream(request, caller, life, after)
-    return await _page(request, life, query)
+    return await _page(request, caller, life, query)
 
 
 def wants_stream(accept: str) -> bool:
@@ -114,13 +116,14 @@ def read_last_event_id(text: str) -> int:
     return int(text)
 
 
-async def _page(request: Request, life: Life, query: EventQuery) -> Response:
+async def _page(request: Request, caller: Caller, life: Life, query: EventQuery) -> Response:
     found = await request.state.gateway.history.events(life.job.job_id, after=query.after, limit=query.limit + 1)
     has_more, events = len(found) > query.limit, found[: query.limit]
     headers = dict(_VARY)
     if has_more:
         headers["Link"] = f'<{request.url.include_query_params(after=events[-1].event_id)}>; rel="next"'
-    return json_answer(EventList(events=[event_view(e) for e in events], has_more=has_more), headers=headers)
+    views = [event_view(event, for_admin=caller.is_admin) for event in events]
+    return json_answer(EventList(events=views, has_more=has_more), headers=headers)
 
 
 async def _stream(request: Request, caller: Caller, life: Life, after: int) -> Response:
@@ -140,7 +143,7 @@ async def _stream(request: Request, caller: Caller, life: Life, after: int) -> R
         _scheme, api_key = get_authorization_scheme_param(request.headers.get("Authorization"))
         return bool(await gateway.access.caller(api_key) == caller)
 
-    return EventStream(gateway.watchers, life, after, admitted=admitted, headers=_VARY)
+    return EventStream(gateway.watchers, life, after, for_admin=caller.is_admin, admitted=admitted, headers=_VARY)
 
 
 def _weights(accept: str) -> Iterator[tuple[str, float]]:

@@ -151,11 +151,52 @@ _FULL = {
     "reuse": "exact",
 }
 
+_OPERATION = {
+    "id": "0192f0c1-e2a3-7c5e-8d1f-3b5a7c9e1f21",
+    "kind": "retry",
+    "state": "running",
+    "filter": {"state": ["failed"], "error_code": "upstream_unavailable", "created_after": "2026-11-05T02:00:00Z"},
+    "query": "state=failed&error_code=upstream_unavailable&created_after=2026-11-05T02%3A00%3A00Z",
+    "accept_double_billing": False,
+    "by": "3fb1c2d4",
+    "stopped_by": None,
+    "matched": {"jobs": 1240, "at_least": False},
+    "progress": {"seen": 150, "done": 146, "skipped": 3, "failed": 1},
+    "codes": {"already_retried": 3, "credit_budget_exceeded": 1},
+    "created_at": "2026-11-05T12:00:00.000000Z",
+    "started_at": "2026-11-05T12:00:00.010000Z",
+    "finished_at": None,
+    "links": {
+        "self": f"{_HOST}/operations/0192f0c1-e2a3-7c5e-8d1f-3b5a7c9e1f21",
+        "stop": f"{_HOST}/operations/0192f0c1-e2a3-7c5e-8d1f-3b5a7c9e1f21/stop",
+    },
+}
+_STOPPED = {
+    **_OPERATION, "state": "stopped", "stopped_by": "3fb1c2d4", "finished_at": "2026-11-05T12:00:02.000000Z",
+    "links": {**_OPERATION["links"], "stop": None},  # type: ignore[dict-item]
+}  # fmt: skip
+_REFUSED = [
+    {"job_id": _ID, "at": "2026-11-05T12:00:01.000000Z", "result": "failed", "code": "credit_budget_exceeded"},
+]
+_COUNT = {"kind": "retry", "matched": {"jobs": 1240, "at_least": False}}
+_ACT = {
+    "id": 42, "at": "2026-11-05T12:00:00.000000Z", "key_id": "3fb1c2d4", "action": "job.candidate", "tenant": "design",
+    "job_id": _ID, "data": {"task_id": "task-0001"},
+}  # fmt: skip
+
 #: Request bodies.
 BODIES: dict[str, dict[str, Example]] = {
     "acceptJob": {"small": example("What is needed", _SMALL), "full": example("Everything that can be said", _FULL)},
     "acceptBatch": {"two": example("Two jobs", {"jobs": [_SMALL, {"prompt": "A red fox in the rain", "priority": "low"}]})},
     "quoteJob": {"small": example("What is needed", _SMALL)},
+    "createOperation": {
+        "count": example(
+            "Only count", {"kind": "cancel", "filter": {"state": ["queued"], "tenant": "design"}, "dry_run": True}
+        ),
+        "filter": example("All that match", {"kind": "retry", "filter": _OPERATION["filter"]}),
+        "selection": example("A selection", {"kind": "cancel", "jobs": [_ID]}),
+    },
+    "nameCandidate": {"task": example("A task of the upstream's account", {"task_id": "task-0001"})},
     "createKey": {
         "service": example("For a service", {"tenant": "design", "name": "shop", "scopes": ["jobs:write", "jobs:read"]})
     },
@@ -269,6 +310,18 @@ ANSWERS: dict[str, dict[str, dict[str, Example]]] = {
     "rotateDeliverySecret": {
         "200": {"secret": example("A new one", {**_SECRET, "previous_valid_until": "2026-11-06T12:00:00.000000Z"})}
     },
+    "checkJob": {"202": {"running": example("Checked soon", RUNNING)}},
+    "nameCandidate": {"202": {"running": example("Checked soon", RUNNING)}},
+    "createOperation": {
+        "200": {"count": example("A dry run", _COUNT), "operation": example("The one that there is", _OPERATION)},
+        "202": {"operation": example("It begins", _OPERATION)},
+    },
+    "listOperations": {
+        "200": {"operations": example("One operation", {"operations": [_OPERATION], "next_cursor": None, "has_more": False})}
+    },
+    "showOperation": {"200": {"operation": example("It runs", {**_OPERATION, "jobs": None, "refused": _REFUSED})}},
+    "stopOperation": {"200": {"stopped": example("It is stopped", _STOPPED)}},
+    "listActs": {"200": {"acts": example("One act", {"acts": [_ACT], "next_cursor": None, "has_more": False})}},
     "showDispatch": {"200": {"open": example("Open", _GATE), "paused": example("Paused", _PAUSED)}},
     "pauseDispatch": {"200": {"paused": example("Paused", _PAUSED)}},
     "resumeDispatch": {"200": {"open": example("Open", _GATE)}},

@@ -74,6 +74,7 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "The tenant's name.",
         "schema": {"pattern": "^[a-z0-9._-]{1,64}$", "examples": ["design"]},
     },
+    "operation_id": {"description": "The operation's id.", "schema": _ID},
     "token": {"description": "Of one submission, unguessable.", "schema": {"examples": ["7Jx0-example"]}},
 }
 

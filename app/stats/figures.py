@@ -11,11 +11,12 @@ from app.lifecycle.gate import Gate
 from app.lifecycle.policy import Policy
 from app.stats.pace import Quantiles, Window, edges_of, quantiles
 from app.stats.recent import Recent
+from app.stats.series import Bucket, buckets_of
 from app.storage.balance import BalanceStore, Difference
 from app.storage.database import Database
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
-from app.storage.pace import PaceStore, Slice
+from app.storage.pace import PaceStore, Stretch
 from app.storage.stats import Standings, StatsStore
 from app.storage.usage import TenantCredits, UsageStore
 
@@ -73,8 +74,13 @@ class Figures:
         """How far the books are out of balance; see `BalanceStore`."""
         return await self._differences.of(None)
 
-    async def slices(self, window: Window, tenant: str | None) -> Sequence[Slice]:
+    async def stretches(self, window: Window, tenant: str | None) -> Sequence[Stretch]:
+        """What `slices_of` and `pace_of` tell of: of all tenants, or of one."""
         return await self._windows[window].of(tenant)
+
+    async def series(self, window: Window, tenant: str | None) -> list[Bucket]:
+        """What charts are drawn from; as old as `PACE_KEPT` at most."""
+        return buckets_of(window, await self.stretches(window, tenant))
 
     async def credits_this_month(self, tenant: str | None) -> list[TenantCredits]:
         """By tenant, those that consumed most first."""
@@ -92,8 +98,8 @@ class Figures:
         health = judge(closed, now, self._policy)
         return health if self._policy.callbacks_expected else replace(health, loss_ratio=None)
 
-    def _reader_of(self, window: Window) -> Callable[[str | None], Awaitable[list[Slice]]]:
-        async def read(tenant: str | None) -> list[Slice]:
-            return await self._pace.slices(edges_of(window, await self._stats.now()), tenant)
+    def _reader_of(self, window: Window) -> Callable[[str | None], Awaitable[list[Stretch]]]:
+        async def read(tenant: str | None) -> list[Stretch]:
+            return await self._pace.stretches(edges_of(window, await self._stats.now()), tenant)
 
         return read

@@ -1,4 +1,4 @@
-"""How fast jobs went in the last hour, day and week: from the slices, medians and the slow end. Pure."""
+"""How fast jobs went in the last hour, day and week: from stretches of time, medians and the slow end. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import groupby
 
 from app.lifecycle.states import JobState
-from app.storage.pace import Slice, Went
+from app.storage.pace import Stretch, Went
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,6 +21,8 @@ class Window(StrEnum):
     DAY = "24h"
     WEEK = "7d"
 
+
+PARTS = 4  #: stretches that a slice is read in, so that what is looked at lies all over it
 
 #: How long a slice of the window is, and how many there are.
 SLICES = {
@@ -50,26 +53,42 @@ class Pace:
 
 
 def edges_of(window: Window, now: datetime) -> list[datetime]:
-    """Where the window's slices begin and end, on round times (UTC); the last one ends now."""
+    """Where the stretches begin and end in which a window is read. Its slices begin on round times (UTC); the last ends now."""
     length, count = SLICES[window]
-    last = _EPOCH + (now - _EPOCH) // length * length
-    return [*(last - length * n for n in reversed(range(count))), max(now, last + timedelta(microseconds=1))]
+    first = _round(now, length) - length * (count - 1)
+    part = length / PARTS
+    done = (now - first) // part
+    return [*(first + part * n for n in range(done + 1)), max(now, first + part * done + timedelta(microseconds=1))]
 
 
-def pace_of(slices: Sequence[Slice]) -> Pace:
-    """The pace over all of these slices; in each, every job that was looked at stands for as many as there were in it."""
-    weighed = [(went, s.settled / len(s.sample)) for s in slices for went in s.sample]
-    whole = sum(weight for _, weight in weighed)
-    failed = sum(weight for went, weight in weighed if went.state is JobState.FAILED)
+def slices_of(window: Window, stretches: Sequence[Stretch]) -> list[tuple[datetime, list[Stretch]]]:
+    """The window's slices, the oldest first: when each begins, and what it was read in."""
+    length, _ = SLICES[window]
+    return [(begin, list(parts)) for begin, parts in groupby(stretches, lambda s: _round(s.begins_at, length))]
+
+
+def pace_of(stretches: Sequence[Stretch]) -> Pace:
+    """The pace over all of these; in each, every job that was looked at stands for as many as there were in it."""
+    weighed = [(went, sum(s.settled.values()) / len(s.sample)) for s in stretches for went in s.sample]
     sent = [(went, weight) for went, weight in weighed if went.submitted_at is not None]
+    settled, failed = settled_of(stretches), settled_of(stretches, JobState.FAILED)
     return Pace(
-        settled=sum(s.settled for s in slices),
-        estimated=any(s.estimated for s in slices),
-        failed_share=failed / whole if whole else None,
+        settled=settled,
+        estimated=any(s.estimated for s in stretches),
+        failed_share=failed / settled if settled else None,
         queue=_quantiles(sent, lambda went: (went.submitted_at or went.created_at) - went.created_at),
         upstream=_quantiles(sent, lambda went: went.finished_at - (went.submitted_at or went.created_at)),
         total=_quantiles(sent, lambda went: went.finished_at - went.created_at),
     )
+
+
+def settled_of(stretches: Sequence[Stretch], *states: JobState) -> int:
+    """How many jobs were settled; into these states, if any are named."""
+    return sum(count for s in stretches for state, count in s.settled.items() if not states or state in states)
+
+
+def _round(at: datetime, length: timedelta) -> datetime:
+    return _EPOCH + (at - _EPOCH) // length * length
 
 
 def _quantiles(sent: Sequence[tuple[Went, float]], took: Callable[[Went], timedelta]) -> Quantiles:

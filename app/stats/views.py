@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 
 from pydantic import BaseModel, Field
 
 from app.lifecycle.gate import Gate, Shut
 from app.stats.figures import Vitals
-from app.stats.pace import Pace, Quantiles, Window, pace_of
-from app.storage.pace import Slice
+from app.stats.pace import SLICES, Pace, Quantiles, Window, pace_of, slices_of
+from app.stats.series import Bucket
+from app.storage.pace import Stretch
 from app.storage.stats import Count, Standings
 from app.storage.usage import TenantCredits
 
@@ -35,8 +38,8 @@ class QuantilesView(BaseModel):
 class SliceView(BaseModel):
     begins_at: datetime
     settled: int
-    estimated: bool = Field(description="There were too many to count.")
-    failed_share: float | None = Field(description="0 to 1, from a sample.")
+    estimated: bool = Field(description="There were too many to count them all.")
+    failed_share: float | None = Field(description="0 to 1; null where none was settled.")
     total: QuantilesView = Field(description="From accept to the end, from a sample of those that were sent.")
 
 
@@ -45,12 +48,34 @@ class WindowView(BaseModel):
 
     window: Window
     settled: int
-    estimated: bool = Field(description="There were too many to count.")
-    failed_share: float | None = Field(description="0 to 1, from a sample.")
+    estimated: bool = Field(description="There were too many to count them all.")
+    failed_share: float | None = Field(description="0 to 1; null where none was settled.")
     queue: QuantilesView = Field(description="From accept to the last send.")
     upstream: QuantilesView = Field(description="From the last send to the end.")
     total: QuantilesView = Field(description="From accept to the end.")
     slices: list[SliceView] = Field(description="The oldest first; the last one is still going on.")
+
+
+class BucketView(BaseModel):
+    """Of one tenant, jobs count where they were accepted; of all, where they were settled."""
+
+    started_at: datetime
+    accepted: int
+    succeeded: int
+    failed: int
+    canceled: int
+    p50_seconds: float | None = Field(description="From accept to the end, from a sample of those that were sent.")
+    p95_seconds: float | None
+    estimated: bool = Field(description="There were too many to count them all.")
+
+
+class SeriesView(BaseModel):
+    """How jobs went in a stretch of time that ends now, for charts."""
+
+    window: Window
+    tenant: str | None = Field(description="Of whom these figures are; null: of all.")
+    bucket_seconds: int = Field(description="How long a bucket is; the last one is still going on.")
+    buckets: list[BucketView]
 
 
 class DoorView(BaseModel):
@@ -118,7 +143,7 @@ def stats_view(
     tenant: str | None,
     standings: Standings,
     vitals: Vitals,
-    windows: dict[Window, list[Slice]],
+    windows: dict[Window, list[Stretch]],
     this_month: list[TenantCredits],
 ) -> StatsView:
     """Of one tenant, nothing is told of how the gateway stands with the upstream but whether it sends."""
@@ -130,7 +155,7 @@ def stats_view(
             state.value: StateView(count=count.found, more=count.more, oldest_seconds=ages.get(state))
             for state, count in standings.jobs.items()
         },
-        windows=[_window(window, slices) for window, slices in windows.items()],
+        windows=[_window(window, stretches) for window, stretches in windows.items()],
         gate=_gate(vitals.gate, tell_why=tenant is None),
         callbacks=_callbacks(vitals) if tenant is None else None,
         credits=CreditsView(
@@ -151,12 +176,18 @@ def stats_view(
     )
 
 
+def series_view(window: Window, tenant: str | None, buckets: Sequence[Bucket]) -> SeriesView:
+    length, _ = SLICES[window]
+    views = [BucketView(**asdict(bucket)) for bucket in buckets]
+    return SeriesView(window=window, tenant=tenant, bucket_seconds=int(length.total_seconds()), buckets=views)
+
+
 def _images(standings: Standings) -> ImagesView:
     return ImagesView(pending=_count(standings.images), oldest_seconds=_age(standings, standings.image_since))
 
 
-def _window(window: Window, slices: list[Slice]) -> WindowView:
-    pace = pace_of(slices)
+def _window(window: Window, stretches: list[Stretch]) -> WindowView:
+    pace = pace_of(stretches)
     return WindowView(
         window=window,
         settled=pace.settled,
@@ -165,13 +196,13 @@ def _window(window: Window, slices: list[Slice]) -> WindowView:
         queue=_quantiles(pace.queue),
         upstream=_quantiles(pace.upstream),
         total=_quantiles(pace.total),
-        slices=[_slice(one, pace_of([one])) for one in slices],
+        slices=[_slice(begins_at, pace_of(parts)) for begins_at, parts in slices_of(window, stretches)],
     )
 
 
-def _slice(one: Slice, pace: Pace) -> SliceView:
+def _slice(begins_at: datetime, pace: Pace) -> SliceView:
     return SliceView(
-        begins_at=one.begins_at,
+        begins_at=begins_at,
         settled=pace.settled,
         estimated=pace.estimated,
         failed_share=pace.failed_share,

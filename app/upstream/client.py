@@ -14,12 +14,14 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import aiohttp
 import httpx
@@ -59,6 +61,14 @@ class Timeouts:
     status: timedelta = timedelta(seconds=15)  #: a whole check, likewise
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the upstream answered to the question for a task that cannot be."""
+
+    reading: Reading
+    told_at: datetime | None  #: its `Date`, to the second; None where it gave none
+
+
 class UpstreamClient:
     """Speaks to one upstream with one key; made once, used by many tasks of one event loop, closed by `aclose`.
 
@@ -87,15 +97,20 @@ class UpstreamClient:
         """Send one generation, once (`POST /api/generate`)."""
         began = time.monotonic()
         answer = await self._submit(request, callback_url)
-        self._metrics.upstream_asked("submit", _outcome_of(answer), time.monotonic() - began)
+        self._metrics.upstream_asked("submit", outcome_of(answer), time.monotonic() - began)
         return answer
 
     async def status(self, task_id: str) -> Reading:
         """Ask what became of a task (`GET /api/status`); may be repeated at will."""
         began = time.monotonic()
-        reading = await self._status(task_id)
-        self._metrics.upstream_asked("status", _outcome_of(reading), time.monotonic() - began)
+        reading, _ = await self._status(task_id)
+        self._metrics.upstream_asked("status", outcome_of(reading), time.monotonic() - began)
         return reading
+
+    async def probe(self) -> Probe:
+        """Ask for a made-up task, which costs nothing: `NotFound` says that the upstream is there and the key is good."""
+        reading, headers = await self._status(f"gateway-probe-{uuid4().hex}")
+        return Probe(reading, _date(headers))
 
     async def aclose(self) -> None:
         """Close all connections; call it after the last submit and check have returned."""
@@ -126,9 +141,9 @@ class UpstreamClient:
             return Refused(Refusal.NOT_CONNECTED, exchange.trouble())
         return Unproven(exchange.trouble())
 
-    async def _status(self, task_id: str) -> Reading:
+    async def _status(self, task_id: str) -> tuple[Reading, Mapping[str, str]]:
         if self._checks.is_closed:
-            return NoAnswer("the client is closed")
+            return NoAnswer("the client is closed"), {}
         exchange = await self._exchange(
             self._checks,
             self._timeouts.status,
@@ -140,8 +155,8 @@ class UpstreamClient:
             hide = _secrets(self._api_key, None)
             reading = wire.read_status(exchange.status, exchange.headers, bytes(exchange.body), task_id, hide=hide)
             if exchange.error is None or not _says_nothing(reading):
-                return reading
-        return NoAnswer(exchange.trouble())
+                return reading, exchange.headers
+        return NoAnswer(exchange.trouble()), exchange.headers
 
     async def _exchange(self, http: httpx.AsyncClient, deadline: timedelta, method: str, url: str, **request: Any) -> _Exchange:
         exchange = _Exchange()
@@ -174,8 +189,8 @@ class UpstreamClient:
         )
 
 
-def _outcome_of(answer: SubmitAnswer | Reading) -> str:
-    """In a word, for the metrics."""
+def outcome_of(answer: SubmitAnswer | Reading) -> str:
+    """In a word, for metrics and traces."""
     match answer:
         case Refused():
             return answer.reason.value
@@ -334,6 +349,14 @@ async def _hear_closed_connections() -> None:
     # alive. Two turns let the loop poll and act on it, which spares the job an answer that nobody can prove.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+
+
+def _date(headers: Mapping[str, str]) -> datetime | None:
+    try:
+        told = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
+    return told if told.tzinfo is not None else None
 
 
 def _says_nothing(reading: Reading) -> bool:

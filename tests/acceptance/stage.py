@@ -19,7 +19,7 @@ from app.main import Seams, create_app
 ADMIN_KEY = "gw_test_admin_key_0123456789"
 UPSTREAM_KEY = "sk-emulator"
 SECRET_KEY = "only-the-tests-have-this-secret-key"
-PATIENCE = 30  #: seconds that a test waits for a job before it fails
+PATIENCE = 60  #: seconds that a test waits for a job before it fails; the longest that the API lets one wait
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,17 @@ async def open_stage(
 
 def client(url: str, key: str | None = ADMIN_KEY) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=20)
+    return httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=PATIENCE)
 
 
 @asynccontextmanager
 async def serving(app: Any, listener: socket.socket | None = None) -> AsyncIterator[str]:
     """Serves the app while the block runs; yields its address."""
     listener = listener or _listener()
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5,
+        timeout_keep_alive=PATIENCE,  # an idle connection must not be closed just as a client uses it again
+    )  # fmt: skip
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     ready = asyncio.create_task(server.ready.wait())

@@ -82,6 +82,22 @@ async def test_a_nasty_body_is_refused_and_leaves_nothing(stage: Stage, body: by
     assert (await stage.api.get("/jobs")).json()["jobs"] == []
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"prompt": "x" * 2001}, "write at most 2000 characters"),
+        ({"prompt": ""}, "write at least 1 character"),
+        ({"prompt": "A", "metadata": {"k" * 41: ""}}, "write at most 40 characters"),
+        ({"prompt": "A", "metadata": {"k": "x" * 501}}, "write at most 500 characters"),
+        ({"prompt": "A", "callback_url": "https://x.example/" + "x" * 2000}, "write at most 2000 characters"),
+        ({"prompt": "A", "metadata": {str(n): "" for n in range(17)}}, "Dictionary should have at most 16 items"),
+    ],
+)
+async def test_a_text_that_is_too_long_is_told_in_characters(stage: Stage, body: dict[str, Any], message: str) -> None:
+    [error] = (await stage.api.post("/jobs", json=body)).json()["errors"]
+    assert error["message"].startswith(message), error
+
+
 async def test_values_are_never_echoed_in_errors(stage: Stage) -> None:
     bodies: list[dict[str, Any]] = [
         {"prompt": CANARY * 300},

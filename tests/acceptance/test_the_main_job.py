@@ -112,7 +112,7 @@ async def test_a_task_that_never_ends_fails_at_its_deadline_after_a_last_check(d
 
 
 async def test_a_canceled_job_keeps_what_its_task_still_produced(stage: Stage) -> None:
-    accepted = await stage.accept("A street [[run=0.8]]")
+    accepted = await stage.accept("A street [[run=5]]")
     await running(stage, accepted)
     answer = await stage.api.post(f"/jobs/{accepted['id']}/cancel")
     assert answer.status_code == 202
@@ -177,13 +177,13 @@ def stage_rule(notation: str):  # type: ignore[no-untyped-def]
 
 async def running(stage: Stage, job: dict[str, object]) -> None:
     """Returns once the job's timeline says that it runs."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "running" not in await stage.events(job):  # each look is a request: the server works meanwhile
             pass
 
 
 async def until_gate(stage: Stage, reason: str) -> dict[str, dict[str, object]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (gate := (await stage.api.get("/dispatch")).json())["submits"]["reason"] != reason:
             pass
     return gate

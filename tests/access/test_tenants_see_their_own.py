@@ -29,7 +29,7 @@ async def teams(database_url: str) -> AsyncIterator[Teams]:
         stage = await stack.enter_async_context(open_stage(database_url))
         they, we = [await stack.enter_async_context(await _member(stage, tenant)) for tenant in ("theirs", "ours")]
         body = {"prompt": SECRET, "metadata": {"order": "7"}}
-        answer = await they.post("/jobs", json=body, headers={"Idempotency-Key": "shared", "Prefer": "wait=20"})
+        answer = await they.post("/jobs", json=body, headers={"Idempotency-Key": "shared", "Prefer": "wait=60"})
         assert answer.json()["state"] == "succeeded"
         yield Teams(stage, answer.json(), they, we)
 

@@ -66,7 +66,12 @@ async def test_keys_are_made_listed_and_revoked_while_a_gateway_runs(database_ur
             assert (revoked.code, revoked.out) == (0, "")
             assert (await someone.get("/jobs")).status_code == 401
         as_json = (await gateway(database_url, "keys", "list", "--json")).said
-        assert as_json == (await stage.api.get("/keys")).json()
+        assert _without_use(as_json) == _without_use((await stage.api.get("/keys")).json())
+
+
+def _without_use(told: dict[str, Any]) -> dict[str, Any]:
+    """Without the times of the last use, which are written down a while after it: asking for the keys is one."""
+    return {**told, "keys": [{**key, "last_used_at": None} for key in told["keys"]]}
 
 
 async def test_answers_in_json_are_those_of_the_api(database_url: str, open_database: OpenDatabase) -> None:
@@ -126,16 +131,3 @@ async def test_a_schema_that_is_not_there_ends_with_2_and_a_database_that_is_not
     assert "gateway db upgrade" in bare.err
     assert len(away.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-async def test_help_shows_an_example_and_loads_nothing_heavy() -> None:
-    for command in ("keys create", "keys list", "keys revoke", "tenants list", "tenants set"):
-        done = await gateway("", *command.split(), "--help")
-        assert (done.code, f"Example: gateway {command}" in done.out) == (0, True), done.out
-    script = (
-        "import sys, app.cli; print([m for m in ('fastapi', 'sqlalchemy', 'pydantic', 'cryptography') if m in sys.modules])"
-    )
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )  # fmt: skip
-    assert (await child.communicate())[0] == b"[]\n"

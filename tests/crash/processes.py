@@ -22,6 +22,8 @@ ADMIN_KEY = "gw_test_admin_key_0123456789"
 UPSTREAM_KEY = "sk-emulator"
 SECRET_KEY = "only-the-tests-have-this-secret-key"
 PATIENCE = 90.0  #: seconds
+#: For each connection. One that a server closes when it has been idle for a while may be closed just as it is used again.
+ONE_REQUEST_EACH = httpx.Limits(max_keepalive_connections=0)
 Found = TypeVar("Found")
 
 
@@ -115,7 +117,7 @@ class Emulator:
 
 @contextmanager
 def running_emulator(directory: Path) -> Iterator[Emulator]:
-    arguments = ["-m", "app", "emulator", "--port", "0", "--json", "--run-seconds", "0.2-0.5", "--callback-retries", "30"]
+    arguments = ["-m", "app", "emulator", "--port", "0", "--json", "--run-seconds", "0.2-0.5", "--callback-retries", "600"]
     with running(arguments, {}, directory) as process:
         yield Emulator(json.loads(process.said(process.stdout, "url"))["url"])
 
@@ -140,7 +142,11 @@ class Gateway:
             **{f"GATEWAY_{name.upper()}": value for name, value in settings.items()},
         }
         self._http = httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=PATIENCE, trust_env=False
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {ADMIN_KEY}"},
+            timeout=PATIENCE,
+            trust_env=False,
+            limits=ONE_REQUEST_EACH,
         )
 
     @contextmanager

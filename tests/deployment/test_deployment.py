@@ -52,6 +52,12 @@ def test_every_command_exists_with_its_options() -> None:
         assert {w for w in words if w.startswith("--")} <= options
 
 
+def test_the_container_has_the_python_of_the_tests() -> None:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert set(re.findall(r"^FROM python:([0-9.]+)-", DOCKERFILE, re.MULTILINE)) == {here}
+    assert set(re.findall(r"--python-version ([0-9.]+)", (ROOT / "Makefile").read_text())) == {here}
+
+
 def test_there_is_no_default_secret() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     for name in ("POSTGRES_PASSWORD", "GATEWAY_UPSTREAM_API_KEY", "GATEWAY_BOOTSTRAP_ADMIN_KEY", "GATEWAY_SECRET_KEY"):

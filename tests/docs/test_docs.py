@@ -75,6 +75,15 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert link.startswith("https://") or (path.parent / link).exists(), link
 
 
+def test_tests_that_the_docs_name_exist() -> None:
+    text = "".join(p.read_text() for p in (ROOT / "docs").rglob("*.md"))
+    named = set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text))
+    assert len(named) > 30
+    for path, test in sorted(named):
+        assert (ROOT / path).is_file(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(), f"{path}::{test}"
+
+
 def test_make_targets_that_the_docs_name_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from tests.acceptance.stage import serving
 
-PATIENCE = 10  #: seconds that a test waits for a callback before it fails
+PATIENCE = 60  #: seconds that a test waits for a callback before it fails
 
 
 @dataclass(frozen=True)

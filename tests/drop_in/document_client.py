@@ -88,5 +88,5 @@ def read(answer: httpx.Response) -> Answer:
 
 @asynccontextmanager
 async def connected(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=60) as http:
         yield http

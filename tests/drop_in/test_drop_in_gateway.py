@@ -102,6 +102,7 @@ async def test_a_seed_of_63_bits_is_accepted(client: DocumentClient) -> None:
 async def test_a_body_over_the_limit_is_413(client: DocumentClient) -> None:
     answer = await client.send(b'{"prompt": "A fox", "x": "' + b"x" * 300_000 + b'"}')
     assert (answer.code, answer.data) == (413, None)
+    assert answer.message.startswith("Content Too Large: ")
 
 
 async def test_a_key_without_the_scope_is_403(stage: Stage, http: httpx.AsyncClient) -> None:

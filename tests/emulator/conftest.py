@@ -113,7 +113,7 @@ class Receiver:
         return Starlette(routes=[Route("/hook", hook, methods=["POST"])])
 
     async def next(self) -> dict[str, Any]:
-        body, _ = await asyncio.wait_for(self.received.get(), 5)
+        body, _ = await asyncio.wait_for(self.received.get(), 60)
         return json.loads(body)
 
 
@@ -133,7 +133,7 @@ class Live:
 
     async def account_when(self, true_of: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The account, once it says so: each look gives the emulator's loop its turn."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not true_of(account := await self.account()):
                 pass
         return account
@@ -163,10 +163,12 @@ class _SignalledServer(uvicorn.Server):
 async def served(app: ASGIApp) -> AsyncIterator[str]:
     """Serve an application on a free loopback port; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = _SignalledServer(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    server = _SignalledServer(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=60)
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await asyncio.wait_for(server.ready.wait(), 5)
+        await asyncio.wait_for(server.ready.wait(), 60)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.stop.set()
@@ -184,7 +186,7 @@ async def make_live() -> AsyncIterator[Callable[..., Any]]:
             defaults: dict[str, Any] = {"run_seconds": (0.0, 0.0), "pending_seconds": 0.0}
             emulator = create_emulator(EmulatorOptions(**{**defaults, **options}))
             url = await stack.enter_async_context(served(emulator))
-            client = httpx.AsyncClient(base_url=url, headers={"authorization": BEARER}, trust_env=False, timeout=5)
+            client = httpx.AsyncClient(base_url=url, headers={"authorization": BEARER}, trust_env=False, timeout=60)
             return Live(await stack.enter_async_context(client), receiver)
 
         yield make

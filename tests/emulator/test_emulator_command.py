@@ -62,7 +62,7 @@ async def test_it_tells_its_address_serves_and_leaves_politely(number: signal.Si
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 10))
+        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
         assert ready["keys"] == ["sk-demo", "sk-more"]
         assert (await process.stderr.readline()).decode().strip() == f"emulator ready at {ready['url']}"
         async with httpx.AsyncClient(base_url=ready["url"], trust_env=False) as client:
@@ -70,5 +70,5 @@ async def test_it_tells_its_address_serves_and_leaves_politely(number: signal.Si
         assert [books["credits_left"] for books in keys.values()] == [7, 100_000]
     finally:
         process.send_signal(number)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
     assert await process.stderr.read() == b""

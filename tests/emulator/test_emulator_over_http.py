@@ -85,7 +85,7 @@ async def test_a_callback_to_nobody_is_an_error_in_the_account(live: Any, unused
 
 async def test_a_strange_body_travels_as_it_is(live: Any) -> None:
     await live.submit("[[callback-strange-body=binary]]")
-    body, headers = await asyncio.wait_for(live.receiver.received.get(), 5)
+    body, headers = await asyncio.wait_for(live.receiver.received.get(), 60)
     assert (body, headers["content-type"]) == (bytes(range(256)), "application/octet-stream")
 
 

@@ -8,14 +8,27 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import promql_parser
 import pytest
 from ruamel.yaml import YAML
 
-from app.metrics import Metrics
+from app.lifecycle.answers import Refusal
+from app.lifecycle.gate import Shut
+from app.lifecycle.states import SETTLED, ErrorCode, JobState
+from app.metrics import (
+    CALLBACK_OUTCOMES,
+    DELIVERY_OUTCOMES,
+    IMAGE_OUTCOMES,
+    NONE,
+    CreditKind,
+    Metrics,
+    Operation,
+    Phase,
+)
 from app.stats.gauges import GAUGES
+from app.upstream.client import _OUTCOMES
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "docs/operations"
@@ -75,6 +88,66 @@ def test_every_expression_parses_and_asks_only_for_what_is_told(expression: str)
         assert name in known, name
         labels = {matcher.name for matcher in selector.matchers.matchers}
         assert labels <= known[name], (name, labels)
+
+
+#: The public contract's list.
+PROMISED = """
+    gateway_jobs_accepted_total{tenant} gateway_jobs_settled_total{state,via,code} gateway_jobs{state}
+    gateway_oldest_job_age_seconds{state} gateway_job_seconds{phase} gateway_upstream_requests_total{operation,outcome}
+    gateway_upstream_request_seconds{operation} gateway_callbacks_total{outcome} gateway_callback_loss_ratio{}
+    gateway_deliveries_total{outcome} gateway_deliveries_pending{} gateway_credits_total{tenant,kind} gateway_gate_open{for}
+    gateway_images_total{outcome}"""
+
+#: What a label can say, as far as expressions ask for it.
+VALUES: dict[tuple[str, str], set[str]] = {
+    ("gateway_gate_open", "for"): {"submit", "check"},
+    ("gateway_gate_shut_seconds", "for"): {"submit", "check"},
+    ("gateway_gate_shut_seconds", "reason"): set(Shut),
+    ("gateway_oldest_job_age_seconds", "state"): set(JobState) - SETTLED,
+    ("gateway_jobs", "state"): set(JobState),
+    ("gateway_jobs_settled_total", "state"): set(SETTLED),
+    ("gateway_jobs_settled_total", "code"): {*ErrorCode, NONE},
+    ("gateway_job_seconds", "phase"): set(get_args(Phase)),
+    ("gateway_upstream_requests_total", "operation"): set(get_args(Operation)),
+    ("gateway_upstream_request_seconds", "operation"): set(get_args(Operation)),
+    ("gateway_upstream_requests_total", "outcome"): {*Refusal, *_OUTCOMES.values(), "no_answer"},
+    ("gateway_callbacks_total", "outcome"): set(CALLBACK_OUTCOMES),
+    ("gateway_callback_lag_seconds", "quantile"): {"0.5", "0.95"},
+    ("gateway_credits_total", "kind"): set(get_args(CreditKind)),
+    ("gateway_deliveries_total", "outcome"): set(DELIVERY_OUTCOMES),
+    ("gateway_receivers", "health"): {"failing", "parked"},
+    ("gateway_images_total", "outcome"): set(IMAGE_OUTCOMES),
+    ("up", "job"): {"gateway"},
+}
+
+
+def test_what_the_contract_promises_is_told() -> None:
+    promised = {name: set(filter(None, labels.split(","))) for name, labels in re.findall(r"(\w+)\{([\w,]*)\}", PROMISED)}
+    assert len(promised) == 14
+    assert promised.items() <= told().items()
+
+
+def wrong_values(expression: str) -> list[str]:
+    """What an expression asks of a label that it never says: such an alert would never fire."""
+    asked = [
+        (re.sub(r"_(bucket|count|sum)$", "", selector.name), matcher.name, value)
+        for selector in selectors(expression)
+        for matcher in selector.matchers.matchers
+        for value in matcher.value.split("|")
+    ]
+    return [f"{name}{{{label}={value}}}" for name, label, value in asked if value not in VALUES.get((name, label), ())]
+
+
+@pytest.mark.parametrize("expression", sorted(set(expressions())))
+def test_every_expression_asks_for_what_a_label_can_say(expression: str) -> None:
+    assert wrong_values(expression) == []
+
+
+def test_a_name_a_label_or_a_value_that_nobody_tells_is_found() -> None:
+    """A control of the tests above."""
+    assert "gateway_job_total" not in told()
+    assert "tenant" not in told()["gateway_jobs"]
+    assert wrong_values('sum(gateway_jobs{state=~"queued|waiting"})') == ["gateway_jobs{state=waiting}"]
 
 
 def test_an_expression_that_is_none_is_found() -> None:

@@ -8,9 +8,10 @@ from itertools import pairwise
 import pytest
 
 from app.lifecycle.states import JobState
-from app.stats.pace import SLICES, Window, edges_of, pace_of, quantiles
+from app.stats.pace import PARTS, SLICES, Window, edges_of, pace_of, quantiles, slices_of
 from app.stats.recent import SUBJECTS_MAX, Recent
-from app.storage.pace import Slice, Went
+from app.stats.series import Bucket, buckets_of
+from app.storage.pace import Stretch, Went
 
 NOON = datetime(2026, 5, 6, 12, 0, tzinfo=UTC)
 
@@ -19,26 +20,39 @@ def went(seconds: float, state: JobState = JobState.SUCCEEDED, waited: float = 1
     return Went(state, NOON, NOON + timedelta(seconds=waited), NOON + timedelta(seconds=waited + seconds))
 
 
+def stretch(begins_at: datetime = NOON, *sample: Went, estimated: bool = False, **settled: int) -> Stretch:
+    return Stretch(begins_at, 7, {JobState(state): count for state, count in settled.items()}, estimated, sample)
+
+
+def read_at(window: Window, now: datetime) -> list[Stretch]:
+    """What a window is read in at that instant; everywhere one job succeeded."""
+    return [stretch(begin, succeeded=1) for begin in edges_of(window, now)[:-1]]
+
+
 @pytest.mark.parametrize("window", Window)
-def test_a_window_is_cut_on_round_times_and_ends_now(window: Window) -> None:
-    now = NOON + timedelta(minutes=7)
-    edges = edges_of(window, now)
-    length, count = SLICES[window]
-    assert len(edges) == count + 1
-    assert edges[-1] == now
-    assert {after - before for before, after in pairwise(edges[:-1])} == {length}
-    assert edges[-2] <= now < edges[-2] + length
-    assert (edges[0] - datetime(1970, 1, 1, tzinfo=UTC)) % length == timedelta(0)
+@pytest.mark.parametrize("minutes", [0, 1, 7, 59])
+def test_a_window_is_cut_on_round_times_and_ends_now(window: Window, minutes: int) -> None:
+    now = NOON + timedelta(minutes=minutes)
+    edges, (length, count) = edges_of(window, now), SLICES[window]
+    assert edges == sorted(set(edges))
+    assert now <= edges[-1] <= now + timedelta(microseconds=1)
+    begins = [begin for begin, _ in slices_of(window, read_at(window, now))]
+    assert len(begins) == count
+    assert {after - before for before, after in pairwise(begins)} == {length}
+    assert begins[-1] <= now < begins[-1] + length
+    assert (begins[0] - datetime(1970, 1, 1, tzinfo=UTC)) % length == timedelta(0)
 
 
-def test_on_the_very_edge_the_last_slice_has_just_begun() -> None:
-    edges = edges_of(Window.HOUR, NOON)
-    assert edges[-2] == NOON < edges[-1]
+@pytest.mark.parametrize("window", Window)
+def test_a_slice_is_read_in_parts_all_over_it(window: Window) -> None:
+    slices = slices_of(window, read_at(window, NOON + timedelta(minutes=7)))
+    assert {len(parts) for _, parts in slices[:-1]} == {PARTS}
+    assert 1 <= len(slices[-1][1]) <= PARTS
 
 
-def test_a_busy_slice_weighs_as_much_as_it_had_jobs() -> None:
-    busy = Slice(NOON, 1000, estimated=True, sample=(went(10),))
-    calm = Slice(NOON, 2, estimated=False, sample=(went(99), went(99)))
+def test_a_busy_stretch_weighs_as_much_as_it_had_jobs() -> None:
+    busy = stretch(NOON, went(10), estimated=True, succeeded=1000)
+    calm = stretch(NOON, went(99), went(99), succeeded=2)
     pace = pace_of([calm, busy])
     assert (pace.settled, pace.estimated) == (1002, True)
     assert (pace.upstream.p50, pace.upstream.p95, pace.queue.p50, pace.total.p50) == (10, 10, 1, 11)
@@ -46,13 +60,22 @@ def test_a_busy_slice_weighs_as_much_as_it_had_jobs() -> None:
 
 def test_jobs_that_were_never_sent_count_but_say_nothing_of_times() -> None:
     unsent = Went(JobState.FAILED, NOON, None, NOON + timedelta(hours=9))
-    pace = pace_of([Slice(NOON, 2, estimated=False, sample=(unsent, went(5)))])
+    pace = pace_of([stretch(NOON, unsent, went(5), succeeded=1, failed=1)])
     assert (pace.settled, pace.failed_share, pace.total.p95) == (2, 0.5, 6)
 
 
 def test_of_nothing_nothing_is_known() -> None:
-    pace = pace_of([Slice(NOON, 0, estimated=False, sample=())])
+    pace = pace_of([stretch()])
     assert (pace.settled, pace.failed_share, pace.total.p50, pace.total.p95) == (0, None, None, None)
+
+
+def test_a_bucket_sums_up_what_its_slice_was_read_in() -> None:
+    early = [stretch(NOON, went(5), succeeded=2, failed=1), stretch(NOON + timedelta(minutes=2), canceled=4, estimated=True)]
+    late = [stretch(NOON + timedelta(minutes=5))]
+    assert buckets_of(Window.HOUR, early + late) == [
+        Bucket(NOON, 14, 2, 1, 4, p50_seconds=6, p95_seconds=6, estimated=True),
+        Bucket(NOON + timedelta(minutes=5), 7, 0, 0, 0, p50_seconds=None, p95_seconds=None, estimated=False),
+    ]
 
 
 def test_quantiles_of_equal_weights_are_the_usual_ones() -> None:

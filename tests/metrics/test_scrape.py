@@ -64,7 +64,7 @@ async def test_a_job_is_counted_from_its_acceptance_to_its_end(stage: Stage) -> 
 async def test_a_picture_and_a_job_that_is_settled_by_it_at_once_are_counted(database_url: str) -> None:
     async with open_stage(database_url, image_store_url="memory://", image_allow="127.0.0.0/8") as stage:
         await stage.run(PROMPT, seed=7)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (await scrape(stage.api)).value("gateway_images_total", outcome="stored"):
                 await asyncio.sleep(0.02)
         answer = await stage.accept(PROMPT, seed=7, reuse="exact")
@@ -145,7 +145,7 @@ async def test_while_the_database_is_away_a_scrape_tells_what_the_process_knows(
     before = await scrape(stage.api)
     assert before.value("gateway_database_up") == 1
     await asyncio.to_thread(server.stop)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (during := await scrape(stage.api)).value("gateway_database_up"):
             pass  # for up to five seconds the last reading is as good as a new one
     assert during.value("gateway_jobs_accepted_total", tenant="admin") == 1

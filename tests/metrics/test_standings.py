@@ -14,10 +14,10 @@ from app.lifecycle.news import Answered, Claimed, WaitOver
 from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.balance import BalanceStore, Difference
-from app.storage.pace import SAMPLE, PaceStore, Slice
+from app.storage.pace import SAMPLE, PaceStore
 from app.storage.stats import Count, StatsStore
 from app.storage.usage import UsageStore
-from tests.storage.factory import START, Factory, HandClock
+from tests.storage.factory import START, Factory, HandClock, succeeded
 
 UNSETTLED = (JobState.QUEUED, JobState.SUBMITTING, JobState.UNCONFIRMED, JobState.RUNNING)
 
@@ -124,35 +124,61 @@ async def test_nothing_is_compared_while_there_is_too_much_or_something_to_be_bo
     assert await BalanceStore(factory.database).difference() is None
 
 
-async def test_slices_count_what_was_settled_in_them(factory: Factory, clock: HandClock) -> None:
+async def test_stretches_count_what_came_and_what_was_settled_in_them(factory: Factory, clock: HandClock) -> None:
     edges = [START + timedelta(minutes=n) for n in range(4)]
     await factory.in_state(JobState.SUCCEEDED)
     await factory.in_state(JobState.FAILED, tenant="umbrella")
-    await factory.in_state(JobState.RUNNING)
+    running = await factory.in_state(JobState.RUNNING)
     clock.advance(minutes=2)
     await factory.in_state(JobState.CANCELED)
-    found = await PaceStore(factory.database).slices(edges)
-    assert [(s.begins_at, s.settled, s.estimated) for s in found] == list(zip(edges, (2, 0, 1), (False,) * 3, strict=False))
+    await factory.tell(running.job.job_id, succeeded("task-3"))
+    found = await PaceStore(factory.database).stretches(edges)
+    assert [(s.begins_at, s.accepted, s.estimated) for s in found] == list(zip(edges, (3, 0, 1), (False,) * 3, strict=False))
+    ended_well, ended_badly, given_up = ({state: 1} for state in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED))
+    assert [s.settled for s in found] == [ended_well | ended_badly, {}, ended_well | given_up]
     assert {went.state for went in found[0].sample} == {JobState.SUCCEEDED, JobState.FAILED}
-    assert [s.settled for s in await PaceStore(factory.database).slices(edges, "umbrella")] == [1, 0, 0]
 
 
-async def test_a_slice_with_too_many_jobs_is_estimated_from_those_that_were_counted(factory: Factory, clock: HandClock) -> None:
-    for _ in range(6):  # one in ten seconds
+async def test_a_tenants_jobs_belong_to_where_they_were_accepted(factory: Factory, clock: HandClock) -> None:
+    edges = [START + timedelta(minutes=n) for n in range(3)]
+    running = await factory.in_state(JobState.RUNNING, tenant="umbrella")
+    await factory.in_state(JobState.RUNNING, tenant="umbrella")
+    clock.advance(minutes=1)
+    await factory.in_state(JobState.CANCELED)
+    await factory.tell(running.job.job_id, succeeded("task-1"))
+    found = await PaceStore(factory.database).stretches(edges, "umbrella")
+    assert [(s.accepted, s.settled, len(s.sample)) for s in found] == [(2, {JobState.SUCCEEDED: 1}, 1), (0, {}, 0)]
+
+
+@pytest.mark.parametrize("tenant", [None, "acme"])
+async def test_where_too_many_were_settled_to_read_their_states_those_of_the_first_stand_for_all(
+    factory: Factory, clock: HandClock, tenant: str | None
+) -> None:
+    for state in (JobState.FAILED, *(JobState.CANCELED,) * 3, JobState.CANCELED, JobState.CANCELED):
+        await factory.in_state(state)
+        clock.advance(seconds=1)
+    store = PaceStore(factory.database, looked_at=4)
+    (found,) = await store.stretches([START, START + timedelta(minutes=1)], tenant)
+    assert (found.accepted, found.estimated) == (6, True)
+    assert found.settled == {JobState.FAILED: round(6 / 4), JobState.CANCELED: round(3 * 6 / 4)}
+
+
+async def test_a_stretch_with_too_many_jobs_says_so_and_never_more_than_were_counted(factory: Factory) -> None:
+    """Thousands that came at one instant say nothing of the rest of the stretch."""
+    for _ in range(6):
         await factory.in_state(JobState.CANCELED)
-        clock.advance(seconds=10)
-    (found,) = await PaceStore(factory.database, counted=4).slices([START, START + timedelta(minutes=1)])
-    assert found.estimated
-    assert found.settled == 8, "four in the first half of it"
+    (found,) = await PaceStore(factory.database, counted=4).stretches([START, START + timedelta(hours=1)])
+    assert (found.accepted, found.settled, found.estimated) == (4, {JobState.CANCELED: 6}, True)
+    (found,) = await PaceStore(factory.database, counted=4, looked_at=2).stretches([START, START + timedelta(hours=1)])
+    assert found.settled == {JobState.CANCELED: 4}
 
 
 async def test_a_sample_is_bounded(factory: Factory) -> None:
     ids = [life.job.job_id for life in await factory.queued(SAMPLE + 5)]
     async with factory.database.writing() as connection:
         await connection.execute(update(t.jobs).values(state="canceled", due_at=None, finished_at=START))
-    (found,) = await PaceStore(factory.database).slices([START, START + timedelta(minutes=1)])
-    assert (found.settled, len(found.sample)) == (len(ids), SAMPLE)
-    assert isinstance(found, Slice)
+    (found,) = await PaceStore(factory.database).stretches([START, START + timedelta(minutes=1)])
+    assert (found.settled, len(found.sample)) == ({JobState.CANCELED: len(ids)}, SAMPLE)
 
 
 @pytest.mark.parametrize("tenant", [None, "acme"])

@@ -24,9 +24,9 @@ from starlette.routing import Route
 
 from app.emulator import EmulatorOptions, World, create_emulator
 from tests.acceptance.stage import serving
-from tests.crash.processes import ADMIN_KEY, SECRET_KEY, UPSTREAM_KEY, Process
+from tests.crash.processes import ADMIN_KEY, ONE_REQUEST_EACH, SECRET_KEY, UPSTREAM_KEY, Process
 
-PATIENCE = 45.0  #: seconds
+PATIENCE = 90.0  #: seconds
 POSTING_AT_ONCE = 24
 UNSETTLED = ("queued", "submitting", "unconfirmed", "running")
 Found = TypeVar("Found")
@@ -47,7 +47,7 @@ class Door:
     def __init__(self) -> None:
         self.behind: list[str] = []
         self._turns = itertools.count()
-        self._http = httpx.AsyncClient(trust_env=False, timeout=10)
+        self._http = httpx.AsyncClient(trust_env=False, timeout=10, limits=ONE_REQUEST_EACH)
         self.app = Starlette(routes=[Route("/callbacks/{token}", self._forward, methods=["POST"])])
 
     async def _forward(self, request: Request) -> Response:
@@ -112,6 +112,13 @@ class Deployment:
         for process in self.ever:
             process.end()
 
+    def api_at(self, url: str) -> Process:
+        return next(process for process in self.ever if any(url in line.split() for line in process.stderr))
+
+    def have_claimed(self, number: int) -> bool:
+        """Whether so many processes claimed something."""
+        return len([of_one for of_one in self.claimed() if of_one]) >= number
+
     def claimed(self) -> list[Counter[str]]:
         """Which jobs each process says that it claimed."""
         return [Counter(line["job_id"] for line in log_of(process) if line["event"] == "submitting") for process in self.ever]
@@ -137,6 +144,18 @@ class Deployment:
             return answer.json()
 
         return await asyncio.gather(*(post(n, prompt) for n, prompt in enumerate(prompts)))
+
+    async def accept_until(self, subject: str, look: Callable[[], bool]) -> list[dict[str, Any]]:
+        """The accepted jobs: a few more at a time, until `look` is content; it is chance which process claims them."""
+        accepted: list[dict[str, Any]] = []
+
+        async def more() -> bool:
+            if not look():
+                accepted.extend(await self.accept(f"{subject} {len(accepted) + n}" for n in range(12)))
+            return look()
+
+        await wait_for(more)
+        return accepted
 
     async def post(self, api: str, prompt: str) -> httpx.Response:
         return await self.http.post(
@@ -222,7 +241,8 @@ async def deployed(
         emulator_url = await stack.enter_async_context(serving(emulated))
         stack.push_async_callback(door.aclose)
         public_url = await stack.enter_async_context(serving(door.app))
-        http = httpx.AsyncClient(headers={"Authorization": f"Bearer {ADMIN_KEY}"}, trust_env=False, timeout=PATIENCE)
+        key = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        http = httpx.AsyncClient(headers=key, trust_env=False, timeout=PATIENCE, limits=ONE_REQUEST_EACH)
         environment = {
             "GATEWAY_DATABASE_URL": gateway_url or database_url,
             "GATEWAY_UPSTREAM_BASE_URL": emulator_url,

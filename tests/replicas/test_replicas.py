@@ -6,7 +6,9 @@ import asyncio
 import os
 import random
 import signal
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,14 +21,13 @@ async def test_three_and_three_settle_every_job_and_claim_each_submission_once(p
     async with deployed(postgres_url, tmp_path) as here:
         await here.start(apis=3, workers=3)
         accepted = await here.accept(f"lighthouse {n}" for n in range(200))
+        accepted += await here.accept_until("one more lighthouse", lambda: here.have_claimed(3))
         await here.until_settled()
         jobs = await check_the_books(here, accepted)
         assert {job["state"] for job in jobs} == {"succeeded"}
         assert {(job["attempts"], job["submissions"]) for job in jobs} == {(1, 1)}
         assert here.world.account()["requests"]["submit"] == len(jobs)
-        claims = [of_one for of_one in here.claimed() if of_one]
-        assert len(claims) == 3, "a worker had nothing to do"
-        claimed = sum(claims[1:], claims[0])
+        claimed = sum(here.claimed(), Counter())
         assert claimed.keys() == {job["id"] for job in jobs}
         assert set(claimed.values()) == {1}
         assert here.complaints() == []
@@ -69,8 +70,7 @@ async def test_apis_killed_while_they_accept_lose_nothing(postgres_url: str, tmp
 
         posts = [asyncio.create_task(post(n)) for n in range(60)]
         await here.until_submits(5)
-        victim = next(process for process in here.ever if alive[0] in "".join(process.stderr))
-        os.kill(victim.pid, signal.SIGKILL)
+        os.kill(here.api_at(alive[0]).pid, signal.SIGKILL)
         here.door.behind.remove(alive[0])
         await asyncio.gather(*posts)
         later = [post(n) for n in range(60, 120)]
@@ -79,6 +79,37 @@ async def test_apis_killed_while_they_accept_lose_nothing(postgres_url: str, tmp
         jobs = await check_the_books(here, accepted)
         assert len(jobs) == 120
         assert {job["state"] for job in jobs} == {"succeeded"}
+
+
+async def test_an_api_that_is_stopped_and_continued_answers_whoever_waited_and_does_no_harm(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """The others accept, settle and take callbacks meanwhile; what it was at, it does when it wakes up, or says 503."""
+    async with deployed(postgres_url, tmp_path) as here:
+        await here.start(apis=2, workers=1)
+        awake, sleepy = here.apis
+
+        async def post(number: int, api: str) -> dict[str, Any]:
+            while (answer := await here.post(api, f"ferry {number}")).status_code == 503:
+                await asyncio.sleep(int(answer.headers["Retry-After"]))
+            assert answer.status_code in (200, 202), answer.text
+            return answer.json()
+
+        posts = [asyncio.create_task(post(n, here.apis[n % 2])) for n in range(60)]
+        await here.until_submits(5)
+        os.kill(here.api_at(sleepy).pid, signal.SIGSTOP)
+        meanwhile = [await post(n, awake) for n in range(60, 80)]
+        asked = asyncio.create_task(here.http.get(f"{sleepy}/jobs/{meanwhile[0]['id']}"))
+        for job in meanwhile:
+            shown = await here.http.get(f"{awake}/jobs/{job['id']}", headers={"Prefer": "wait=50"})
+            assert shown.json()["state"] == "succeeded"
+        os.kill(here.api_at(sleepy).pid, signal.SIGCONT)
+        assert (await asked).json()["state"] == "succeeded"
+        accepted = await asyncio.gather(*posts)
+        assert {job["id"] for job in accepted}.isdisjoint(job["id"] for job in meanwhile)
+        await here.until_settled()
+        jobs = await check_the_books(here, [*accepted, *meanwhile])
+        assert (len(jobs), {job["state"] for job in jobs}) == (80, {"succeeded"})
 
 
 @pytest.mark.long

@@ -46,7 +46,7 @@ ACCEPTED = '{"code": 200, "message": "success", "data": {"task_id": "n43abc", "s
 RUNNING = '{"code": 200, "message": "success", "data": {"task_id": "n43abc", "status": "PENDING"}}'
 SHORT = Timeouts(connect=timedelta(seconds=0.1), submit=timedelta(seconds=0.2), status=timedelta(seconds=0.2))
 #: For servers that take the connection and then misbehave: connecting must not run out of time on a busy machine.
-BRIEF = Timeouts(connect=timedelta(seconds=5), submit=timedelta(seconds=0.6), status=timedelta(seconds=0.6))
+BRIEF = Timeouts(connect=timedelta(seconds=5), submit=timedelta(seconds=2), status=timedelta(seconds=2))
 PATIENT = Timeouts()
 
 
