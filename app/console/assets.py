@@ -18,12 +18,14 @@ TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf
 
 @router.get("/{name:path}")
 async def show_asset(request: Request, name: str) -> Response:
-    """Its address changes with its content, so it is kept for good."""
+    """Its address changes with its content, so it is kept for good; but not what a replica of another release has under it."""
     content = assets().get(name)
     if content is None:
         raise not_found("file")
-    etag = f'"{_digest(content)}"'
-    headers = {"ETag": etag, "Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+    digest = _digest(content)
+    etag, as_asked = f'"{digest}"', request.query_params.get("v") == digest
+    kept = "public, max-age=31536000, immutable" if as_asked else "no-store"
+    headers = {"ETag": etag, "Cache-Control": kept, "X-Content-Type-Options": "nosniff"}
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type=TYPES[Path(name).suffix])

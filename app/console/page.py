@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 FORM_MAX = 256 * 1024  #: bytes
 SAID = "gateway_said"  #: the cookie that carries one line over a redirect
+SAID_MAX = 400  #: characters
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -77,10 +78,9 @@ class PageRoute(APIRoute):
 
 def page(request: Request, template: str, caller: Caller | None, status: int = 200, **shown: Any) -> Response:
     """The template's page. What was said on the way here is shown once."""
-    said = unquote(request.cookies.get(SAID, ""))
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    said = "" if _is_live(request) else unquote(request.cookies.get(SAID, ""))  # a live part has no place for it
     html = templates.get_template(template).render(
-        me=caller, here=here, path=request.url.path, said=said, version=__version__, **shown
+        me=caller, here=_here(request), path=request.url.path, said=said, version=__version__, **shown
     )
     response = HTMLResponse(html, status)
     if said:
@@ -97,7 +97,7 @@ def go_to(request: Request, address: str, said: str = "") -> Response:
     response = RedirectResponse(_own(address), 303)
     if said:
         response.set_cookie(
-            SAID, quote(said[:1000]), max_age=60, path="/console", httponly=True, samesite="strict", secure=is_secure(request)
+            SAID, _short(said), max_age=60, path="/console", httponly=True, samesite="strict", secure=is_secure(request)
         )
     return response
 
@@ -127,7 +127,8 @@ async def read_fields(request: Request) -> list[tuple[str, str]]:
 
 
 def is_secure(request: Request) -> bool:
-    return request.url.scheme == "https"
+    """Whether the browser came by HTTPS: as the proxy tells, where it is trusted to, or as the browser itself does."""
+    return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
 
 
 def refuse_other_sites(request: Request) -> None:
@@ -143,14 +144,27 @@ def refuse_other_sites(request: Request) -> None:
 
 
 def _to_sign_in(request: Request) -> Response:
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    address = f"/console/sign-in?{urlencode({'next': here})}"
-    if request.headers.get("hx-request"):
+    address = f"/console/sign-in?{urlencode({'next': _here(request)})}"
+    if _is_live(request):
         return Response(status_code=401, headers={"HX-Redirect": address})
     if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
         # A link from elsewhere: the browser keeps a strict cookie to itself, but not when the page then comes to itself.
         return page(request, "again.html", None)
     return RedirectResponse(address if request.method == "GET" else "/console/sign-in", 303)
+
+
+def _here(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _is_live(request: Request) -> bool:
+    """Whether a page that is open asks for what has changed of it."""
+    return "hx-request" in request.headers
+
+
+def _short(said: str) -> str:
+    """As a cookie takes it. Browsers drop one of more than 4 kB, and nine bytes may stand for a letter."""
+    return quote(said if len(said) <= SAID_MAX else f"{said[:SAID_MAX]} …")
 
 
 def _own(address: str) -> str:

@@ -43,6 +43,14 @@ async def test_an_asset_is_kept_for_good_under_an_address_that_changes_with_it(s
             assert (again.status_code, again.content) == (304, b"")
 
 
+async def test_a_replica_of_another_release_is_not_kept_for_good(stage: Stage) -> None:
+    """While replicas are upgraded one by one, an old one is asked for what a new one's page names."""
+    async with client(stage.url, None) as browser:
+        for query in ("?v=0123456789abcdef", ""):
+            answer = await browser.get(f"/console/static/console.css{query}")
+            assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store"), query
+
+
 async def test_nothing_else_on_the_disk_is_served(stage: Stage) -> None:
     async with client(stage.url, None) as browser:
         for name in (

@@ -5,8 +5,12 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import httpx
+from fastapi import APIRouter, FastAPI
 from playwright.async_api import Browser, expect
 
+from app.console.page import HEADERS, POLICY, PageRoute, _short
+from app.errors import StorageUnavailableError
+from app.requests import RequestLog
 from tests.acceptance.stage import ADMIN_KEY, Stage, client
 from tests.access.keyring import Keyring
 from tests.access.test_every_route_is_guarded import NOBODYS, walk
@@ -57,9 +61,9 @@ async def test_the_cookie_is_kept_from_scripts_and_other_sites_and_is_no_key(sta
 
 async def test_behind_https_the_cookie_is_sent_over_https_only(stage: Stage) -> None:
     async with client(stage.url, None) as browser:
-        headers = {**FROM_US, "X-Forwarded-Proto": "https"}
-        answer = await browser.post("/console/sign-in", data={"api_key": ADMIN_KEY}, headers=headers)
-        assert "Secure" in answer.headers["set-cookie"]
+        for told in ({"X-Forwarded-Proto": "https"}, {"Origin": "https://gateway.example"}):
+            answer = await browser.post("/console/sign-in", data={"api_key": ADMIN_KEY}, headers={**FROM_US, **told})
+            assert "Secure" in answer.headers["set-cookie"], told
 
 
 async def test_a_key_that_is_unknown_or_may_not_read_gets_no_cookie(stage: Stage, keyring: Keyring) -> None:
@@ -129,12 +133,59 @@ async def test_a_link_from_elsewhere_leads_to_the_page_although_the_cookie_is_st
 
 
 async def test_every_page_carries_the_policy(stage: Stage) -> None:
+    async with client(stage.url, None) as stranger, client(stage.url, None) as browser:
+        await session_of(browser, ADMIN_KEY)
+        for method, path in [*pages(stage), ("GET", "/console/sign-in"), ("GET", "/console/nowhere")]:
+            for someone in (stranger, browser):
+                answer = await someone.request(method, path, headers=FROM_US, data={} if method == "POST" else None)
+                assert answer.headers.items() >= HEADERS_IN_LOWER_CASE.items(), (method, path)
+    assert all(f"{what} 'none'" in POLICY for what in ("default-src", "base-uri", "frame-ancestors"))
+    assert "unsafe" not in POLICY
+
+
+HEADERS_IN_LOWER_CASE = {name.lower(): value for name, value in HEADERS.items()}
+
+
+async def test_what_is_no_page_says_so_as_a_page(stage: Stage) -> None:
     async with client(stage.url, None) as browser:
-        for path in ("/console/sign-in", "/console", "/console/nowhere"):
-            headers = (await browser.get(path)).headers
-            assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'"), path
-            assert headers["x-content-type-options"] == "nosniff"
-            assert headers["cache-control"] == "no-store"
+        await session_of(browser, ADMIN_KEY)
+        nowhere = await browser.get("/console/nowhere")
+        assert (nowhere.status_code, "There is no such page." in nowhere.text, "Sign out" in nowhere.text) == (404, True, True)
+        assert (await browser.get("/console/")).headers["location"] == "/console"
+
+
+async def test_an_error_is_a_page_that_says_what_a_person_may_do() -> None:
+    router = APIRouter(prefix="/console", route_class=PageRoute)
+
+    @router.get("/away")
+    async def away() -> None:
+        raise StorageUnavailableError("away")
+
+    @router.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("a secret")
+
+    app = FastAPI()
+    app.include_router(router)
+    app.add_middleware(RequestLog)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as browser:
+        for path, status, words in (("/away", 503, "Nothing is lost"), ("/broken", 500, "the log has it under")):
+            answer = await browser.get(f"/console{path}")
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+            assert words in answer.text
+            assert "a secret" not in answer.text
+
+
+async def test_what_was_said_waits_for_a_page_that_can_show_it(stage: Stage) -> None:
+    """A second window that is live does not take it away; and what is long fits in a cookie."""
+    async with client(stage.url, None) as browser:
+        await session_of(browser, ADMIN_KEY)
+        await browser.post("/console/pause", headers=FROM_US)
+        live = await browser.get("/console", headers={"HX-Request": "true"})
+        assert "set-cookie" not in live.headers
+        assert "Sending is paused." in (await browser.get("/console")).text
+        assert '<p class="note" role="status">' not in (await browser.get("/console")).text
+    assert len(_short("狐" * 5000)) < 4000
 
 
 async def test_a_person_signs_in_and_out(browser: Browser, stage: Stage) -> None:
@@ -161,3 +212,17 @@ async def test_a_session_that_ends_while_the_page_is_open_leads_to_sign_in(
         await desk.sign_in(made["key"])
         await stage.api.delete(f"/keys/{made['id']}")
         await expect(desk.page.get_by_label("API key")).to_be_visible()
+
+
+async def test_a_link_on_another_site_leads_a_person_who_is_signed_in_to_the_page(browser: Browser, stage: Stage) -> None:
+    async with open_desk(browser, stage) as desk:
+        await desk.sign_in()
+        elsewhere = stage.emulator_url.replace("127.0.0.1", "localhost")
+        await desk.page.route(
+            f"{elsewhere}/**",
+            lambda route: route.fulfill(body=f'<a href="{stage.url}/console/audit">look</a>', content_type="text/html"),
+        )
+        await desk.page.goto(f"{elsewhere}/chat")
+        await desk.page.get_by_role("link", name="look").click()
+        await expect(desk.page).to_have_url(f"{stage.url}/console/audit")
+        await expect(desk.page.get_by_role("button", name="Sign out")).to_be_visible()
