@@ -62,13 +62,18 @@ async def test_an_interrupt_ends_quietly_with_130() -> None:
     async with standing_in(*script) as server:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "app", "jobs", "watch", JOB_ID, cwd=ROOT, env=environment(server.url),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, preexec_fn=_as_from_a_terminal,
         )  # fmt: skip
         assert process.stdout is not None
         assert b"accepted" in await process.stdout.readline()
         process.send_signal(signal.SIGINT)
         rest, said = await process.communicate()
     assert (process.returncode, rest, said) == (INTERRUPTED, b"", b"")
+
+
+def _as_from_a_terminal() -> None:
+    """What runs in the background of a shell, these tests perhaps, ignores interrupts, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 # --- completion ---

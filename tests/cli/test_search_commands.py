@@ -103,6 +103,24 @@ async def test_a_watched_search_ends_with_1_when_a_job_failed() -> None:
     assert len(server.asked) == 1, "no open state was asked for"
 
 
+@pytest.mark.parametrize(("end", "code"), [("failed", 1), ("canceled", 1), ("succeeded", 0)])
+async def test_a_job_that_leaves_the_search_is_judged_by_its_end(end: str, code: int) -> None:
+    pages = [page(job("running", id=OTHER_ID), job("running")), page(job("running"))]
+    ended_well, ended = answer(job("succeeded")), answer(job(end, id=OTHER_ID))
+    async with standing_in(*pages, EMPTY, EMPTY, ended, ended_well) as server:
+        watched = await gateway("jobs", "watch", "state:running", "--every", "0.5", url=server.url)
+    told = [tuple(line.split("\t")[:2]) for line in watched.out.splitlines()]
+    assert told[-2:] == [(JOB_ID, "succeeded"), (OTHER_ID, end)]
+    assert watched.code == code, watched.err
+
+
+async def test_a_job_that_leaves_the_search_while_it_is_open_is_waited_for() -> None:
+    ends = [answer(job("running")), answer(job("failed"))]
+    async with standing_in(page(job("queued")), EMPTY, EMPTY, *ends) as server:
+        watched = await gateway("jobs", "watch", "state:queued", "--every", "0.5", url=server.url)
+    assert (watched.code, watched.out.splitlines()[-1].split("\t")[1]) == (1, "failed")
+
+
 async def test_a_watched_search_on_a_terminal_is_a_table_that_is_drawn_anew() -> None:
     async with standing_in(page(job("running")), page(job("succeeded")), EMPTY) as server:
         ended = await on_a_terminal("jobs", "watch", "fox", "--every", "0.5", url=server.url)
