@@ -85,6 +85,7 @@ from app.storage.images import PictureStore
 from app.storage.intake import IntakeStore
 from app.storage.keys import USE_EVERY, KeyStore
 from app.storage.lives import LifeStore
+from app.storage.operations import PAUSE as OPERATION_PAUSE
 from app.storage.operations import OperationStore
 from app.storage.process_lock import only_process
 from app.storage.queue import QueueStore
@@ -175,6 +176,7 @@ class Seams:
     upstream_transport: httpx.AsyncBaseTransport | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     traces: Traces | None = None
+    operation_pause: timedelta = OPERATION_PAUSE
 
 
 def create_app(settings: Settings, *, with_duties: bool = True, seams: Seams = Seams()) -> FastAPI:
@@ -253,7 +255,7 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
         stack.push_async_callback(database.dispose)
         vault = _vault(settings)
         await _ready_schema(settings, database)
-        gateway = _assemble(settings, database, vault, seams.clock or system_clock, traces)
+        gateway = _assemble(settings, database, vault, traces, seams)
         if gateway.archive is not None:
             stack.push_async_callback(gateway.archive.stop, STOP_GRACE)
         await _ready_secrets(gateway)
@@ -356,7 +358,8 @@ async def _end_old_leases(gateway: Gateway) -> None:
             await gateway.settlement.record(job_id, Answered(number, gone))
 
 
-def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock, traces: Traces) -> Gateway:
+def _assemble(settings: Settings, database: Database, vault: Vault, traces: Traces, seams: Seams) -> Gateway:
+    clock = seams.clock or system_clock
     lives, gate_store = LifeStore(database), GateStore(database)
     watchers, metrics, access = Watchers(lives), Metrics(), Access(KeyStore(database))
     settlement = Settlement(lives, gate_store, settings.policy(), settings.gate_policy(), Wakes(), watchers, metrics)
@@ -378,7 +381,7 @@ def _assemble(settings: Settings, database: Database, vault: Vault, clock: Clock
         sessions=Sessions(access, vault.derive("console-sessions")),
         tenants=tenants,
         audit=AuditStore(database),
-        operations=OperationStore(database),
+        operations=OperationStore(database, pause=seams.operation_pause),
         settlement=settlement,
         watchers=watchers,
         intake=Intake(intake_store, settlement.wakes, metrics, traces),

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
 
 from app.cli.commands import Commands
-from app.cli.display import print_json, print_line, say
+from app.cli.display import Json, print_json, print_line, say
 from app.cli.examples import examples
+from app.cli.opened_database import with_database
 
 if TYPE_CHECKING:
     from app.storage.database import Database
 
 cli = typer.Typer(cls=Commands, help="Upgrade and inspect the database's schema.", no_args_is_help=True)
-Result = TypeVar("Result")
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @cli.command(epilog=examples("gateway db upgrade"))
@@ -32,7 +30,7 @@ def upgrade(as_json: Json = False) -> None:
             await schema.upgrade(database)
             return await schema.current(database)
 
-    _tell(as_json, current=_with_database(work))
+    _tell(as_json, current=with_database(work, of_any_schema=True))
 
 
 @cli.command(epilog=examples("gateway db current --json"))
@@ -40,7 +38,7 @@ def current(as_json: Json = False) -> None:
     """Show the version that the schema is at."""
     from app.storage import schema
 
-    _tell(as_json, current=_with_database(schema.current))
+    _tell(as_json, current=with_database(schema.current, of_any_schema=True))
 
 
 @cli.command(epilog=examples("gateway db check || gateway db upgrade"))
@@ -51,30 +49,11 @@ def check(as_json: Json = False) -> None:
     async def look(database: Database) -> tuple[str | None, str | None]:
         return await schema.current(database), await schema.unfit(database)
 
-    found, why = _with_database(look)
+    found, why = with_database(look, of_any_schema=True)
     _tell(as_json, current=found, needed=schema.newest())
     if why:
         say(f"gateway: {why}")
     raise typer.Exit(1 if why else 0)
-
-
-def _with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:
-    import asyncio
-
-    from app import config, log
-    from app.storage.database import Database, database_url
-
-    settings = config.load()
-    log.configure(settings.log_format)  # else it would stand among the data
-
-    async def run() -> Result:
-        database = Database(database_url(settings.database_url))
-        try:
-            return await work(database)
-        finally:
-            await database.dispose()
-
-    return asyncio.run(run())
 
 
 def _tell(as_json: bool, **facts: str | None) -> None:

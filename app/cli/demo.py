@@ -64,7 +64,8 @@ async def _stay(console: object, url: str, api_key: str) -> None:
 
     assert isinstance(console, Console)
     console.print(
-        f"\nStill running; stop with Ctrl-C. Look around:\n\n  {url}/docs\n"
+        "\nStill running; stop with Ctrl-C. Look around:\n\n"
+        f"  {url}/console   sign in with {api_key}\n  {url}/docs\n"
         f'  curl -H "Authorization: Bearer {api_key}" {url}/jobs\n',
         highlight=False,
         soft_wrap=True,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from app.cli.commands import Commands
-from app.cli.display import print_facts, print_json
+from app.cli.display import Json, print_facts, print_json
 from app.cli.examples import examples
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ cli = typer.Typer(
     help="Look at the sending of jobs, pause and resume it. Speaks to GATEWAY_URL with GATEWAY_API_KEY, an admin key.",
     no_args_is_help=True,
 )
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @cli.command(epilog=examples("gateway dispatch status --json | jq .submits.open"))

@@ -10,12 +10,15 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+#: Of commands that print data.
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 STYLES: Mapping[str, str] = {
     "queued": "dim", "submitting": "cyan", "unconfirmed": "magenta", "running": "blue",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from app.cli.commands import Commands
-from app.cli.display import print_json, print_line, say
+from app.cli.display import Json, print_json, print_line, say
 from app.cli.examples import examples
 from app.cli.exits import FAILED
 from app.cli.search import Search, filters_of, metadata_of
@@ -24,7 +24,6 @@ cli = typer.Typer(
     no_args_is_help=True,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]

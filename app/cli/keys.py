@@ -9,7 +9,7 @@ import typer
 
 from app.access.scope import Scope
 from app.cli.commands import Commands
-from app.cli.display import end, print_line, print_table, say
+from app.cli.display import Json, end, print_line, print_table, say
 from app.cli.examples import examples
 from app.cli.exits import CONFLICT, NOT_FOUND
 from app.cli.opened_database import with_database
@@ -23,7 +23,6 @@ cli = typer.Typer(
     help="Make, list and revoke API keys, on the database that GATEWAY_DATABASE_URL names; also while gateways run.",
     no_args_is_help=True,
 )
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @cli.command(

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-def with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:
+def with_database(work: Callable[[Database], Awaitable[Result]], *, of_any_schema: bool = False) -> Result:
     """Does the work, and closes the database.
 
     On SQLite this asks for no lock: it keeps a second gateway off, and a small write beside the one that runs does no harm.
+
+    Args:
+        of_any_schema: also where the schema is not the one that this version needs.
 
     Raises:
         SettingsError: a setting is bad.
@@ -34,7 +37,7 @@ def with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         database = Database(database_url(settings.database_url))
         try:
-            if why := await schema.unfit(database):
+            if not of_any_schema and (why := await schema.unfit(database)):
                 raise SchemaError(why)
             return await work(database)
         finally:

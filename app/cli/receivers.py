@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.commands import Commands
-from app.cli.display import end, print_line, print_table, say
+from app.cli.display import Json, end, print_line, print_table, say
 from app.cli.examples import examples
 from app.cli.exits import NOT_FOUND
 from app.cli.opened_database import with_database
@@ -18,7 +18,6 @@ cli = typer.Typer(
     "gateways run.",
     no_args_is_help=True,
 )
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 SHOWN_MAX = 1000
 
 

@@ -29,7 +29,7 @@ def serve(
 
 
 def _say_ready(url: str, first_key: str | None) -> None:
-    print(f"gateway: listening on {url} (docs at {url}/docs)", file=sys.stderr, flush=True)
+    print(f"gateway: listening on {url} (console at {url}/console, docs at {url}/docs)", file=sys.stderr, flush=True)
     if first_key is not None:
         print(
             f"gateway: made the first admin key; it is shown only once:\n\n    {first_key}\n",

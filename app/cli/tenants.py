@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.commands import Commands
-from app.cli.display import print_line, print_table, say
+from app.cli.display import Json, print_line, print_table, say
 from app.cli.examples import examples
 from app.cli.opened_database import with_database
 
@@ -21,7 +21,6 @@ cli = typer.Typer(
     help="List tenants and set their limits, on the database that GATEWAY_DATABASE_URL names; also while gateways run.",
     no_args_is_help=True,
 )
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @cli.command(name="list", epilog=examples("gateway tenants list --json"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from uuid import UUID
 
 from app.cli.connection import connected
 from app.cli.display import print_json, say
@@ -31,17 +32,26 @@ def watch_job(job_id: str, *, as_json: bool) -> bool:
 
 
 def watch_search(filters: JobFilters, *, limit: int, every: float, forever: bool, as_json: bool) -> bool:
-    """Until no job that fits is open; returns whether all that were shown at last and are settled succeeded."""
+    """Until no job that fits is open, nor one that was shown; returns whether all that were ever shown succeeded."""
     with connected() as gateway, live_jobs(as_json=as_json) as show:
+        seen: set[UUID] = set()
         while True:
             page = gateway.page(limit=limit, **filters)
+            seen.update(job.id for job in page.jobs)
             show(page.jobs)
             if not forever and not _some_open(gateway, page.jobs, filters):
                 break
             time.sleep(every)
+        jobs = [*page.jobs, *_ends_of(gateway, seen - {job.id for job in page.jobs})]
+        show(jobs)
     if page.has_more:
         say(f"There are more than the {limit} newest.")
-    return all(job.succeeded for job in page.jobs)
+    return all(job.succeeded for job in jobs)
+
+
+def _ends_of(gateway: Client, left: Iterable[UUID]) -> list[Job]:
+    """Jobs that the page shows no longer, as `state:running` loses what has ended; one that is still open is waited for."""
+    return [gateway.wait(job_id) for job_id in sorted(left, reverse=True)]
 
 
 def _some_open(gateway: Client, shown: Sequence[Job], filters: JobFilters) -> bool:

@@ -34,8 +34,8 @@ def shown_act(act: ActView) -> ShownAct:
     return ShownAct(
         audit_id=act.id,
         at=act.at,
-        by=_BY.get(act.key_id, act.key_id),
-        has_key=act.key_id not in _BY,
+        by=WITHOUT_KEY.get(act.key_id, act.key_id),
+        has_key=act.key_id not in WITHOUT_KEY,
         words=say(data) if say else plain(act.action).capitalize(),
         job=str(act.job_id) if act.job_id else None,
         key=data.get("key_id"),
@@ -45,7 +45,8 @@ def shown_act(act: ActView) -> ShownAct:
     )
 
 
-_BY = {START: "a process at its start", COMMAND_LINE: "somebody at the command line"}
+#: Who does things without a key, by what stands in the place of its id.
+WITHOUT_KEY = {START: "a process at its start", COMMAND_LINE: "somebody at the command line"}
 
 
 def _limits(data: Mapping[str, Any]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from fastapi import APIRouter, Request, Response
 
 from app.clock import system_clock
 from app.console.acts import shown_act
+from app.console.address import address
 from app.console.asking import asked, request_with
 from app.console.page import PageRoute, page
 from app.console.query import query_of
@@ -35,10 +34,6 @@ async def show_the_audit(request: Request, caller: Visitor, key: str = "", job: 
     return page(
         request, "audit.html", caller, 422 if wrong else 200,
         now=system_clock(), acts=[shown_act(act) for act in found.acts], wrong=wrong, chosen=chosen, first=not cursor,
-        onward=_address({**chosen, "cursor": str(found.next_cursor)}) if found.has_more else "", newest=_address(chosen),
+        onward=address(HERE, {**chosen, "cursor": str(found.next_cursor)}) if found.has_more else "",
+        newest=address(HERE, chosen),
     )  # fmt: skip
-
-
-def _address(query: dict[str, str]) -> str:
-    given = {name: value for name, value in query.items() if value}
-    return f"{HERE}?{urlencode(given)}" if given else HERE

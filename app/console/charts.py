@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.stats.views import SliceView
+from app.stats.views import BucketView
 
 WIDTH, HEIGHT = 640, 150  #: of the area that is drawn on; the page scales it
-GAP = 0.25  #: of a slice, between two bars
+GAP = 0.25  #: of a bucket, between two bars
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The jobs that were settled in a slice: how many, and how many of them failed."""
+    """The jobs that were settled in a bucket: how many, and how many of them failed."""
 
     x: float
     width: float
@@ -23,18 +23,17 @@ class Bar:
     height: float
     failed_y: float
     failed_height: float
-    begins_at: datetime
+    bucket: BucketView
     settled: int
-    failed_share: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A value of a slice, on a line."""
+    """A value of a bucket, on a line."""
 
     x: float
     y: float
-    begins_at: datetime
+    started_at: datetime
     value: float
 
 
@@ -53,23 +52,26 @@ class Durations:
     top: float  #: seconds; what the upper edge stands for
 
 
-def throughput(slices: Sequence[SliceView]) -> Throughput:
-    top = int(_round_up(max((s.settled for s in slices), default=0) or 1))
-    return Throughput([_bar(n, s, len(slices), top) for n, s in enumerate(slices)], top)
+def throughput(buckets: Sequence[BucketView]) -> Throughput:
+    top = int(_round_up(max(map(_settled, buckets), default=0) or 1))
+    return Throughput([_bar(n, bucket, len(buckets), top) for n, bucket in enumerate(buckets)], top)
 
 
-def durations(slices: Sequence[SliceView]) -> Durations:
+def durations(buckets: Sequence[BucketView]) -> Durations:
     """From accept to the end, median and slow end."""
-    top = _round_up(max((s.total.p95 or s.total.p50 or 0.0 for s in slices), default=0.0) or 1.0)
-    return Durations(
-        p50=_lines(slices, [s.total.p50 for s in slices], top), p95=_lines(slices, [s.total.p95 for s in slices], top), top=top
-    )
+    top = _round_up(max((b.p95_seconds or b.p50_seconds or 0.0 for b in buckets), default=0.0) or 1.0)
+    p50, p95 = [b.p50_seconds for b in buckets], [b.p95_seconds for b in buckets]
+    return Durations(p50=_lines(buckets, p50, top), p95=_lines(buckets, p95, top), top=top)
 
 
-def _bar(n: int, s: SliceView, count: int, top: int) -> Bar:
+def _settled(bucket: BucketView) -> int:
+    return bucket.succeeded + bucket.failed + bucket.canceled
+
+
+def _bar(n: int, bucket: BucketView, count: int, top: int) -> Bar:
     step = WIDTH / count
-    height = HEIGHT * s.settled / top
-    failed = height * (s.failed_share or 0.0)
+    height = HEIGHT * _settled(bucket) / top
+    failed = HEIGHT * bucket.failed / top
     return Bar(
         x=_short(n * step + step * GAP / 2),
         width=_short(step * (1 - GAP)),
@@ -77,20 +79,19 @@ def _bar(n: int, s: SliceView, count: int, top: int) -> Bar:
         height=_short(height),
         failed_y=_short(HEIGHT - failed),
         failed_height=_short(failed),
-        begins_at=s.begins_at,
-        settled=s.settled,
-        failed_share=s.failed_share,
+        bucket=bucket,
+        settled=_settled(bucket),
     )
 
 
-def _lines(slices: Sequence[SliceView], values: Sequence[float | None], top: float) -> list[list[Dot]]:
-    step = WIDTH / max(1, len(slices))
+def _lines(buckets: Sequence[BucketView], values: Sequence[float | None], top: float) -> list[list[Dot]]:
+    step = WIDTH / max(1, len(buckets))
     lines: list[list[Dot]] = [[]]
-    for n, (s, value) in enumerate(zip(slices, values, strict=True)):
+    for n, (bucket, value) in enumerate(zip(buckets, values, strict=True)):
         if value is None:
             lines.append([])
         else:
-            lines[-1].append(Dot(_short((n + 0.5) * step), _short(HEIGHT - HEIGHT * value / top), s.begins_at, value))
+            lines[-1].append(Dot(_short((n + 0.5) * step), _short(HEIGHT - HEIGHT * value / top), bucket.started_at, value))
     return [line for line in lines if line]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from urllib.parse import urlencode
+from datetime import timedelta
 
 from fastapi import APIRouter, Request, Response
 
 from app.access.tenants import TenantList, list_tenants
 from app.clock import system_clock
+from app.console import instant_field
+from app.console.address import address
 from app.console.asking import asked, request_with
 from app.console.page import PageRoute, go_to, page, read_form
 from app.console.query import query_of
@@ -50,9 +51,9 @@ async def show_the_deliveries(
     return page(
         request, "deliveries.html", caller, 422 if wrong else 200,
         now=now, found=found, receivers=receivers, wrong=wrong, chosen=chosen, tabs=_tabs(chosen), first=not cursor,
-        onward=_address({**chosen, "cursor": found.next_cursor or ""}), back_to_first=_address(chosen),
+        onward=address(HERE, {**chosen, "cursor": found.next_cursor or ""}), back_to_first=address(HERE, chosen),
         tenants=(await asked(list_tenants(plainly, caller), TenantList)).tenants,
-        since=(now - RECOVER_BACK).astimezone(UTC).strftime("%Y-%m-%dT%H:%M"),
+        since=instant_field.written(now - RECOVER_BACK),
     )  # fmt: skip
 
 
@@ -69,17 +70,13 @@ async def redeliver(request: Request, caller: Visitor, delivery_id: str) -> Resp
 @router.post("/deliveries/recover")
 async def recover(request: Request, caller: Visitor) -> Response:
     form = await read_form(request)
-    tenant, since = form.get("tenant", ""), form.get("since", "")
+    tenant, since = form.get("tenant", ""), instant_field.read(form.get("since", ""))
     try:
-        instant = datetime.fromisoformat(since).replace(tzinfo=UTC).isoformat()
-    except ValueError:
-        return go_to(request, HERE, "Give a date and a time of day.")
-    try:
-        asking = recover_deliveries(request_with(request, body={"since": instant}), caller, tenant)
+        asking = recover_deliveries(request_with(request, body={"since": since}), caller, tenant)
         recovered = (await asked(asking, Recovered)).recovered
     except Problem as problem:
         return say_refusal(request, HERE, problem)
-    return go_to(request, _address({"tenant": tenant}), f"Due again for {tenant}: {_counted(recovered)}.")
+    return go_to(request, address(HERE, {"tenant": tenant}), f"Due again for {tenant}: {_counted(recovered)}.")
 
 
 @router.post("/deliveries/resume")
@@ -111,9 +108,4 @@ def _outcome(delivery: DeliveryView) -> str:
 def _tabs(chosen: dict[str, str]) -> list[tuple[str, str, bool]]:
     """Name, address, and whether it is the one that is shown."""
     states = ["", *DeliveryState]
-    return [(state or "all", _address({**chosen, "state": state}), state == chosen["state"]) for state in states]
-
-
-def _address(query: dict[str, str]) -> str:
-    given = {name: value for name, value in query.items() if value}
-    return f"{HERE}?{urlencode(given)}" if given else HERE
+    return [(state or "all", address(HERE, {**chosen, "state": state}), state == chosen["state"]) for state in states]

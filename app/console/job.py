@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from app.access.callers import Scope
 from app.answers import base_url
 from app.clock import system_clock
+from app.console.acts import WITHOUT_KEY
 from app.console.asking import asked, request_with
 from app.console.curl import curl_of
 from app.console.happenings import happenings
@@ -17,12 +19,12 @@ from app.console.lifecycle_chart import BOX_HEIGHT, BOX_WIDTH, HEIGHT, START, WI
 from app.console.page import PageRoute, go_to, page, read_form
 from app.console.picture_address import picture_address
 from app.console.refusal import say_refusal
+from app.console.timeline import part_of, whole_timeline
 from app.console.visitor import Visitor
 from app.deliveries.router import show_deliveries
 from app.deliveries.views import DeliveryView, JobDeliveries
 from app.job_view import CanceledView, ImageView, JobView
 from app.jobs.router import cancel_job, retry_job, show_job
-from app.jobs.timeline import EventList, EventQuery, list_events
 from app.lifecycle.delivery import DeliveryState
 from app.lifecycle.job import Life, PictureState
 from app.lifecycle.states import ErrorCode, Outcome
@@ -44,18 +46,19 @@ class ShownPicture:
 
 
 @router.get("/jobs/{job_id}")
-async def show_a_job(request: Request, caller: Visitor, job_id: str) -> Response:
+async def show_a_job(request: Request, caller: Visitor, job_id: str, after: int | None = None) -> Response:
     plainly, now = request_with(request), system_clock()
     # First of all reads: it says when to look again, and what is read after it is no older than what it knows.
     life = await own_life(request, caller, job_id, Scope.JOBS_READ)
     job = await asked(show_job(plainly, caller, job_id, None), JobView)
-    timeline = await asked(list_events(plainly, caller, job_id, EventQuery()), EventList)
+    timeline = await whole_timeline(plainly, caller, job_id)
+    part = part_of(timeline, after)
     deliveries = (await asked(show_deliveries(plainly, caller, job_id), JobDeliveries)).deliveries
     chart = lifecycle_chart(job_path(timeline.events), job.state)
     return page(
         request, "job.html", caller,
         now=now, job=job, life=life, pictures=_pictures(request, job, life), late=life.late_images if not job.images else (),
-        happenings=happenings(timeline.events), more_events=timeline.has_more, deliveries=deliveries,
+        happenings=happenings(part.events), part=part, without_key=WITHOUT_KEY, deliveries=deliveries,
         receipts=await _receipts(request, life), chart=chart, chart_start=START, width=WIDTH, height=HEIGHT,
         box_width=BOX_WIDTH, box_height=BOX_HEIGHT, curl=curl_of(job, base_url(request)), every=_every(life, deliveries),
         may_write=caller.is_admin or Scope.JOBS_WRITE in caller.scopes, billed_twice=_may_be_billed_twice(job, life),
@@ -105,7 +108,8 @@ async def check(request: Request, caller: Visitor, job_id: str) -> Response:
 async def name_a_candidate(request: Request, caller: Visitor, job_id: str) -> Response:
     here, form = f"/console/jobs/{job_id}", await read_form(request)
     number = form.get("submission", "")
-    body = {"task_id": form.get("task_id", "").strip(), "submission": int(number) if number.isdecimal() else None}
+    submission = int(number) if re.fullmatch("[0-9]{1,7}", number) else number or None  # the API refuses what is no number
+    body = {"task_id": form.get("task_id", "").strip(), "submission": submission}
     try:
         await name_candidate(request_with(request, body=body), caller, job_id)
     except Problem as problem:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from app.access.callers import Caller
+from app.clock import system_clock
 from app.console.asking import asked, request_with
 from app.console.job_search import PATH, JobSearch, complaint
 from app.console.page import PageRoute, go_to, page
@@ -28,7 +29,7 @@ router = APIRouter(prefix="/console", include_in_schema=False, route_class=PageR
 @router.get("/jobs")
 async def show_jobs(request: Request, caller: Visitor) -> Response:
     """The query string is that of `GET /jobs`; what was typed into the box is first spelled out as one."""
-    now = datetime.now(UTC)
+    now = system_clock()
     given = request.query_params.multi_items()
     search = JobSearch.of(pair for pair in given if pair[0] != "search")
     typed = request.query_params.get("search")

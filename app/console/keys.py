@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +13,7 @@ from app.access.keys import KeyFilters, KeyList, KeyView, NewKeyView, create_key
 from app.access.scope import Scope
 from app.access.tenants import TenantList, list_tenants
 from app.clock import system_clock
+from app.console import instant_field
 from app.console.asking import asked, request_with
 from app.console.page import PageRoute, go_to, page, read_fields
 from app.console.query import query_of
@@ -38,7 +38,7 @@ class KeyForm:
     tenant: str = ""
     name: str = ""
     scopes: Sequence[str] = (Scope.JOBS_WRITE, Scope.JOBS_READ)
-    expires_at: str = ""  #: as a browser's field has it: UTC, without saying so
+    expires_at: str = ""  #: as the field has it
     instead_of: str = ""  #: the key that this one is to replace
 
 
@@ -88,7 +88,7 @@ async def _list(request: Request, caller: Caller, *, form: KeyForm, tenant: str 
 
 async def _like(request: Request, caller: Caller, key_id: str) -> KeyForm:
     old = await asked(show_key(request, caller, key_id), KeyView)
-    expires = old.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M") if old.expires_at else ""
+    expires = instant_field.written(old.expires_at) if old.expires_at else ""
     return KeyForm(old.tenant, old.name, old.scopes, expires, instead_of=old.id)
 
 
@@ -103,12 +103,4 @@ def _read(fields: Sequence[tuple[str, str]]) -> KeyForm:
 
 def _body(form: KeyForm) -> dict[str, object]:
     body: dict[str, object] = {"tenant": form.tenant, "name": form.name, "scopes": list(form.scopes)}
-    return {**body, "expires_at": _instant(form.expires_at)} if form.expires_at else body
-
-
-def _instant(text: str) -> str:
-    """With its offset, for the API. What is no instant is handed on as it is: the API says what is wrong with it."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat()
-    except ValueError:
-        return text
+    return {**body, "expires_at": instant_field.read(form.expires_at)} if form.expires_at else body

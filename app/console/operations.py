@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -11,6 +10,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 
 from app.access.callers import Caller
+from app.clock import system_clock
 from app.console.asking import asked, request_with
 from app.console.job_search import PATH as JOBS
 from app.console.job_search import JobSearch
@@ -34,7 +34,7 @@ PATH = "/console/operations"
 async def show_operations(request: Request, caller: Visitor, cursor: str | None = None) -> Response:
     found = await asked(list_operations(request, caller, OperationQuery(cursor=cursor)), OperationPage)
     shown = [(operation, _search(operation)) for operation in found.operations]
-    return page(request, "operations.html", caller, now=datetime.now(UTC), operations=shown, found=found, first=cursor is None)
+    return page(request, "operations.html", caller, now=system_clock(), operations=shown, found=found, first=cursor is None)
 
 
 @router.get("/operations/ask")
@@ -71,7 +71,7 @@ async def show_one(request: Request, caller: Visitor, operation_id: str) -> Resp
     operation = await asked(show_operation(request, caller, operation_id), OperationDetailView)
     return page(
         request, "operation.html", caller,
-        now=datetime.now(UTC), operation=operation, search=_search(operation),
+        now=system_clock(), operation=operation, search=_search(operation),
     )  # fmt: skip
 
 

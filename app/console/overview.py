@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request, Response
 
 from app.console.asking import asked
 from app.console.charts import HEIGHT, WIDTH, durations, throughput
-from app.console.concerns import concerns
+from app.console.concerns import callbacks_are_lost, concerns
 from app.console.page import PageRoute, go_to, page
 from app.console.visitor import Visitor
 from app.dispatch.router import pause_dispatch, resume_dispatch, show_dispatch
 from app.stats.pace import Window
-from app.stats.router import show_stats
-from app.stats.views import StatsView
+from app.stats.router import show_series, show_stats
+from app.stats.views import SeriesView, StatsView
 
 router = APIRouter(prefix="/console", include_in_schema=False, route_class=PageRoute)
 
@@ -20,13 +20,15 @@ router = APIRouter(prefix="/console", include_in_schema=False, route_class=PageR
 @router.get("")
 async def show_overview(request: Request, caller: Visitor, window: Window = Window.HOUR) -> Response:
     stats = await asked(show_stats(request, caller), StatsView)
+    series = await asked(show_series(request, caller, window), SeriesView)
     chosen = next(w for w in stats.windows if w.window is window)
     dispatch = await show_dispatch(request, caller) if caller.is_admin else None
     found = concerns(stats, dispatch, await request.state.gateway.figures.difference()) if dispatch else []
     return page(
         request, "overview.html", caller,
         now=stats.at, stats=stats, dispatch=dispatch, concerns=found, window=chosen, windows=list(Window),
-        throughput=throughput(chosen.slices), durations=durations(chosen.slices), width=WIDTH, height=HEIGHT,
+        callbacks_lost=callbacks_are_lost(stats.callbacks),
+        throughput=throughput(series.buckets), durations=durations(series.buckets), width=WIDTH, height=HEIGHT,
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ async def make_tenant(request: Request, caller: Visitor) -> Response:
     form = await read_form(request)
     name = form.get("name", "").strip()
     try:
+        await _refuse_a_known(request, caller, name)
         await _set(request, caller, name, form)
     except Problem as problem:
         return await _list(request, caller, form, _faults(problem))
@@ -109,6 +110,13 @@ async def _usage_of_this_month(request: Request, caller: Caller, tenant: str | N
     first = system_clock().date().replace(day=1).isoformat()
     query = query_of(UsageQuery, tenant=tenant, **{"from": first})
     return await asked(show_usage(request, caller, query), UsageView)
+
+
+async def _refuse_a_known(request: Request, caller: Caller, name: str) -> None:
+    """Empty fields would take the limits of the tenant away. Raises Problem: 422, there is one of this name."""
+    tenants = (await asked(list_tenants(request, caller), TenantList)).tenants
+    if any(tenant.name == name for tenant in tenants):
+        raise invalid([FieldProblem(field="name", message="there is one already; its own page sets its limits")])
 
 
 async def _set(request: Request, caller: Caller, name: str, form: Mapping[str, str]) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from app.doctor.ages import spoken
 from app.doctor.finding import Finding, ok, wrong
 from app.lifecycle.gate import Gate
 from app.lifecycle.states import JobState
+from app.stats.alert_limits import CHECKS_LATE_MAX, DELIVERIES_LATE_MAX
 from app.storage.stats import Standings
 
 CHECK = "duties"
-LATE = timedelta(minutes=2)  #: many times what a sweep takes to come round
-
 _TODO = "start a gateway worker, or gateway serve without --no-worker; if one runs, look for `sweep failed` in its log"
 
 
@@ -25,11 +24,11 @@ def judge_duties(standings: Standings, gate: Gate, *, runs: bool | None) -> Find
         return _nobody(standings)
     now = standings.now
     late = {
-        "a check": standings.look_due_at if gate.checks_possible else None,
-        "a delivery": standings.delivery_due_at,
+        "a check": (standings.look_due_at if gate.checks_possible else None, CHECKS_LATE_MAX),
+        "a delivery": (standings.delivery_due_at, DELIVERIES_LATE_MAX),
     }
-    for what, due_at in late.items():
-        if due_at is not None and now - due_at > LATE:
+    for what, (due_at, late_max) in late.items():
+        if due_at is not None and now - due_at > late_max:
             return wrong(CHECK, f"{what} has been due for {spoken(now - due_at)}, and nobody made it", _TODO)
     return ok(CHECK, "nothing is overdue")
 

@@ -7,31 +7,29 @@ from datetime import datetime, timedelta
 from app.doctor.ages import spoken
 from app.doctor.finding import Finding, ok, warning
 from app.lifecycle.states import JobState
+from app.stats.alert_limits import OLDEST_MAX, PICTURES_WAIT_MAX, UNRESOLVED_MAX
 from app.storage.stats import Standings
 
 CHECK = "waiting"
 
-_LONGEST = {
-    JobState.QUEUED: (timedelta(minutes=15), "see the gate and the duties above; GatewayQueueOld in docs/operations.md"),
-    JobState.UNCONFIRMED: (timedelta(minutes=5), "see the public address: a callback would heal it; GatewayUnconfirmedOld"),
-    JobState.RUNNING: (timedelta(hours=1), "see its timeline (gateway jobs show ID --events); GatewayRunningOld"),
+_TODO = {
+    JobState.QUEUED: "see the gate and the duties above; GatewayQueueOld in docs/operations.md",
+    JobState.UNCONFIRMED: "see the public address: a callback would heal it; GatewayUnconfirmedOld",
+    JobState.RUNNING: "see its timeline (gateway jobs show ID --events); GatewayRunningOld",
 }
-_UNRESOLVED_MAX = timedelta(hours=1)
-_PICTURE_MAX = timedelta(hours=1)
 
 
 def judge_waiting(standings: Standings) -> Finding:
     """The worst of what waits; where nothing waits for too long, the oldest of each kind."""
     now, told = standings.now, []
     for state, since in standings.oldest.items():
-        longest, todo = _LONGEST.get(state, (timedelta.max, ""))
-        if now - since > longest:
-            return warning(CHECK, f"a job has been {state} for {spoken(now - since)}", todo)
+        if state in OLDEST_MAX and now - since > OLDEST_MAX[state]:
+            return warning(CHECK, f"a job has been {state} for {spoken(now - since)}", _TODO[state])
         told.append(f"{state} for {spoken(now - since)}")
-    if age := _overdue(standings.unresolved_since, now, _UNRESOLVED_MAX):
+    if age := _overdue(standings.unresolved_since, now, UNRESOLVED_MAX):
         found = f"{standings.credits_unresolved} credits have been unresolved for up to {spoken(age)}"
         return warning(CHECK, found, "compare with the upstream's account; GatewayCreditsUnresolved in docs/operations.md")
-    if age := _overdue(standings.image_since, now, _PICTURE_MAX):
+    if age := _overdue(standings.image_since, now, PICTURES_WAIT_MAX):
         found = f"a picture has waited for {spoken(age)}"
         return warning(CHECK, found, "see the pictures below, and GATEWAY_IMAGE_ALLOW; GatewayImagesUnstored")
     return ok(CHECK, f"oldest: {', '.join(told)}" if told else "nothing")

@@ -80,6 +80,11 @@ class Gate:
             return self.checks_shut
         return self.shut
 
+    @property
+    def submits_shut_at(self) -> datetime | None:
+        """Since when that reason holds them back."""
+        return self.paused_at or self.checks_shut_at or self.shut_at
+
 
 @dataclass(frozen=True, slots=True)
 class Permits:

@@ -60,16 +60,13 @@ def _jobs(s: Standings) -> Iterator[Metric]:
 
 
 def _gate(gate: Gate, now: datetime) -> Iterator[Metric]:
-    doors = {"submit": gate.why_submits_are_shut, "check": gate.checks_shut}
-    yield _gauge("gateway_gate_open", {(door,): why is None for door, why in doors.items()})
-    shut = {(door, why.value): _age(now, _shut_since(gate, door)) for door, why in doors.items() if why is not None}
+    doors = {
+        "submit": (gate.why_submits_are_shut, gate.submits_shut_at),
+        "check": (gate.checks_shut, gate.checks_shut_at),
+    }
+    yield _gauge("gateway_gate_open", {(door,): why is None for door, (why, _) in doors.items()})
+    shut = {(door, why.value): _age(now, since) for door, (why, since) in doors.items() if why is not None}
     yield _gauge("gateway_gate_shut_seconds", shut)
-
-
-def _shut_since(gate: Gate, door: str) -> datetime | None:
-    if door == "check":
-        return gate.checks_shut_at
-    return gate.paused_at or gate.checks_shut_at or gate.shut_at
 
 
 def _callbacks(callbacks: CallbackFigures) -> Iterator[Metric]:

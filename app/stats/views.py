@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.lifecycle.gate import Gate, Shut
 from app.stats.figures import Vitals
-from app.stats.pace import SLICES, Pace, Quantiles, Window, pace_of, slices_of
+from app.stats.pace import SLICES, Quantiles, Window, pace_of
 from app.stats.series import Bucket
 from app.storage.pace import Stretch
 from app.storage.stats import Count, Standings
@@ -35,14 +35,6 @@ class QuantilesView(BaseModel):
     p95: float | None
 
 
-class SliceView(BaseModel):
-    begins_at: datetime
-    settled: int
-    estimated: bool = Field(description="There were too many to count them all.")
-    failed_share: float | None = Field(description="0 to 1; null where none was settled.")
-    total: QuantilesView = Field(description="From accept to the end, from a sample of those that were sent.")
-
-
 class WindowView(BaseModel):
     """A stretch of time that ends now. Of one tenant, jobs count where they were accepted; of all, where they were settled."""
 
@@ -53,7 +45,6 @@ class WindowView(BaseModel):
     queue: QuantilesView = Field(description="From accept to the last send.")
     upstream: QuantilesView = Field(description="From the last send to the end.")
     total: QuantilesView = Field(description="From accept to the end.")
-    slices: list[SliceView] = Field(description="The oldest first; the last one is still going on.")
 
 
 class BucketView(BaseModel):
@@ -133,6 +124,9 @@ class StatsView(BaseModel):
     jobs: dict[str, StateView] = Field(description="By state.")
     windows: list[WindowView]
     gate: GateView
+    checks_late_seconds: float | None = Field(
+        description="For how long the longest due check or timer has been due; of all tenants only."
+    )
     callbacks: CallbacksView | None = Field(description="For admin keys; else null.")
     credits: CreditsView
     deliveries: DeliveriesView
@@ -157,6 +151,7 @@ def stats_view(
         },
         windows=[_window(window, stretches) for window, stretches in windows.items()],
         gate=_gate(vitals.gate, tell_why=tenant is None),
+        checks_late_seconds=_age(standings, standings.look_due_at),
         callbacks=_callbacks(vitals) if tenant is None else None,
         credits=CreditsView(
             open_submissions=_count(standings.open_submissions),
@@ -196,22 +191,11 @@ def _window(window: Window, stretches: list[Stretch]) -> WindowView:
         queue=_quantiles(pace.queue),
         upstream=_quantiles(pace.upstream),
         total=_quantiles(pace.total),
-        slices=[_slice(begins_at, pace_of(parts)) for begins_at, parts in slices_of(window, stretches)],
-    )
-
-
-def _slice(begins_at: datetime, pace: Pace) -> SliceView:
-    return SliceView(
-        begins_at=begins_at,
-        settled=pace.settled,
-        estimated=pace.estimated,
-        failed_share=pace.failed_share,
-        total=_quantiles(pace.total),
     )
 
 
 def _gate(gate: Gate, *, tell_why: bool) -> GateView:
-    why, since = gate.why_submits_are_shut, gate.paused_at or gate.checks_shut_at or gate.shut_at
+    why, since = gate.why_submits_are_shut, gate.submits_shut_at
     submits = DoorView(open=why is None, reason=why if tell_why else None, since=since if tell_why and why else None)
     checks = DoorView(
         open=gate.checks_possible,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,15 +13,24 @@ from typing import Any
 import httpx
 import pytest
 from playwright.async_api import Browser, expect
+from sqlalchemy import insert, update
 
 from app.console.curl import curl_of
+from app.console.timeline import READ_MAX, SHOWN_MAX
 from app.job_view import JobView
+from app.lifecycle.states import JobState
+from app.storage import tables as t
+from app.storage.audit import COMMAND_LINE
+from app.storage.database import Database
+from app.storage.receipts import CallbackOutcome
 from tests.acceptance.stage import Stage, client, open_stage
 from tests.access.keyring import Keyring
 from tests.console.browser import Desk, open_desk
 from tests.console.test_signing_in import FROM_US, session_of
+from tests.databases import OpenDatabase
 from tests.deliveries.rig import answering
 from tests.deliveries.test_deliveries_over_http import attempted
+from tests.listing.rows import START, JobRow, add
 from tests.outbound.conftest import Serve
 from tests.replicas.deployment import wait_for
 
@@ -40,6 +51,13 @@ async def admin(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
     async with client(stage.url, None) as browser:
         await session_of(browser, stage.api.headers["authorization"].removeprefix("Bearer "))
         yield browser
+
+
+@pytest.fixture
+async def rows(stage: Stage, sqlite_url: str, open_database: OpenDatabase) -> Database:
+    """The gateway's database, for rows; nothing is sent upstream meanwhile."""
+    await stage.api.post("/dispatch/pause")
+    return open_database(sqlite_url)
 
 
 def page_of(job: dict[str, Any]) -> str:
@@ -126,6 +144,100 @@ async def test_what_cannot_be_done_is_said_on_the_page(stage: Stage, admin: http
         assert said in (await admin.get(page_of(job))).text
     answer = await admin.post(f"{page_of(job)}/candidates", headers=FROM_US, data={"task_id": "not an id"})
     assert "task_id: String should match" in (await admin.get(page_of(job))).text
+
+
+async def test_a_number_of_no_submission_is_refused(stage: Stage, admin: httpx.AsyncClient) -> None:
+    job = await stage.accept("[[never-ends]]")
+    endless = {"task_id": "task-1", "submission": "9" * 5000}
+    assert (await admin.post(f"{page_of(job)}/candidates", headers=FROM_US, data=endless)).status_code == 413
+    for number in ("9" * 500, "٣", "2.5"):
+        form = {"task_id": "task-1", "submission": number}
+        assert (await admin.post(f"{page_of(job)}/candidates", headers=FROM_US, data=form)).status_code == 303
+        assert "submission: Input should be a valid integer" in (await admin.get(page_of(job))).text
+
+
+async def test_the_page_says_what_became_of_each_callback_and_which_task_is_to_be_confirmed(
+    admin: httpx.AsyncClient, rows: Database
+) -> None:
+    job, words = JobRow(task_id="task-1"), {
+        CallbackOutcome.POKED: "brought the next check forward",
+        CallbackOutcome.CANDIDATE: "named a candidate, which a check must confirm",
+        CallbackOutcome.UNREADABLE: "named no task, and there was none to check",
+        CallbackOutcome.LATE: "came after the task was read to its end",
+        CallbackOutcome.UNKNOWN: "its token was not good",
+    }  # fmt: skip
+    await add(rows, job)
+    receipt = {"job_id": job.job_id, "number": 1, "received_at": START, "body_bytes": 2, "sample": "{}"}
+    async with rows.writing() as connection:
+        await connection.execute(insert(t.callbacks), [{**receipt, "outcome": outcome} for outcome in CallbackOutcome])
+        await connection.execute(update(t.submissions).values(candidates=["task-7", "task-8"]))
+    text = (await admin.get(f"/console/jobs/{job.job_id}")).text
+    assert all(text.count(words[outcome]) == 1 for outcome in CallbackOutcome)
+    assert "<code>task-7</code>, <code>task-8</code>" in text
+    assert "to be confirmed by a check" in text
+
+
+# --- a long timeline -----------------------------------------------------------------------------------------------------
+
+
+async def with_events(rows: Database, count: int) -> JobRow:
+    """A running job with so many events: accepted, sent and given back over and over, taken in the end."""
+    job = JobRow(state=JobState.RUNNING, task_id="task-1")
+    again = [("submitting", {"submission": 1}), ("queued", {"submission": 1})]
+    told: list[tuple[str, dict[str, Any]]] = [("accepted", {}), *(again[n % 2] for n in range(count - 3))]
+    told += [("submitting", {"submission": 1}), ("running", {"submission": 1, "task_id": "task-1", "by": COMMAND_LINE})]
+    await add(rows, job)
+    async with rows.writing() as connection:
+        events = [{"job_id": job.job_id, "at": START, "type": name, "data": data} for name, data in told]
+        await connection.execute(insert(t.events), events)
+    return job
+
+
+def events_of(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r'<tr id="event-(\d+)"', text)]
+
+
+async def test_the_newest_of_a_long_timeline_are_shown_first_and_lead_to_all_the_others(
+    admin: httpx.AsyncClient, rows: Database
+) -> None:
+    count = 2 * SHOWN_MAX + 301
+    job = await with_events(rows, count)
+    here = f"/console/jobs/{job.job_id}"
+    text = newest = (await admin.get(here)).text
+    assert "The upstream took it: task task-1" in newest
+    assert "somebody at the command line" in newest
+    assert "Later" not in newest
+    assert len(events_of(newest)) == SHOWN_MAX
+    for left_out in (SHOWN_MAX + 301, 301):
+        earlier = re.search(r'href="(\?after=\d+)#timeline">Earlier: ([^<]+)<', text)
+        assert earlier
+        assert int(earlier[2].replace("\u202f", "")) == left_out
+        text = (await admin.get(here + earlier[1])).text
+        assert f'href="{here}#timeline">Newest' in text
+    assert "Earlier" not in text
+    shown = events_of(text)
+    while later := re.search(r'href="(\?after=\d+)#timeline">Later', text):
+        text = (await admin.get(here + later[1])).text
+        shown += events_of(text)
+    assert len(shown) == count
+    assert shown == sorted(set(shown)), "each once, in order"
+
+
+async def test_the_path_is_that_of_the_whole_timeline_whatever_part_is_shown(admin: httpx.AsyncClient, rows: Database) -> None:
+    job = await with_events(rows, SHOWN_MAX + 1)  # an odd number: the last of the repeats leads to the queue
+    here = f"/console/jobs/{job.job_id}"
+    texts = [(await admin.get(address)).text for address in (here, f"{here}?after=0")]
+    [path] = {html.unescape(found) for text in texts for found in re.findall(r'aria-label="(The job[^"]+)"', text)}
+    assert path.startswith("The job's path: queued, submitting, queued,")
+    assert path.endswith("queued, submitting, running")
+    assert f"… {SHOWN_MAX + 1 - 12} more …" in path
+
+
+async def test_a_timeline_that_is_too_long_to_be_read_says_so(admin: httpx.AsyncClient, rows: Database) -> None:
+    job = await with_events(rows, READ_MAX + 1)
+    text = (await admin.get(f"/console/jobs/{job.job_id}")).text
+    assert "The timeline is longer than this page reads" in text
+    assert len(events_of(text)) == SHOWN_MAX
 
 
 def test_the_curl_command_survives_a_shell_and_never_holds_a_key() -> None:

@@ -197,7 +197,8 @@ async def test_a_tenant_sees_its_own_jobs_and_changes_none(stage: Stage, rows: D
             assert word not in answer.text
         for address in ("/console/operations", "/console/operations/ask?kind=cancel&state=queued"):
             assert (await browser.get(address)).status_code == 403
-        assert (await browser.post("/console/operations", data={"kind": "cancel"}, headers=FROM_US)).status_code in (403, 422)
+        form = {"kind": "cancel", "query": "state=queued"}
+        assert (await browser.post("/console/operations", data=form, headers=FROM_US)).status_code == 403
 
 
 async def test_the_files_are_those_of_the_api(admin: httpx.AsyncClient, stage: Stage, rows: Database) -> None:
@@ -212,6 +213,9 @@ async def test_the_files_are_those_of_the_api(admin: httpx.AsyncClient, stage: S
         assert file.text.count("=fox") == 3
     assert (await admin.get("/console/jobs/export?format=xls")).status_code == 422
 
+
+#: Looks at once, and says whether the page was asked for.
+LOOK_NOW = "() => { looked = 0; return look(); }"
 
 # --- before a browser ------------------------------------------------------------------------------------------------------
 
@@ -255,11 +259,7 @@ async def test_new_jobs_show_by_themselves_but_not_while_boxes_are_checked(desk:
     await page.get_by_label("This page").check()
     await expect(page.get_by_text("1 selected")).to_be_visible()
     await desk.stage.run("The second")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    await page.evaluate("() => { looked = 0; }")
-    await page.evaluate("() => new Promise((done) => setTimeout(done, 1000))")
-    assert asked == []
+    assert await page.evaluate(LOOK_NOW) is False
     await page.get_by_label("This page").uncheck()
     await page.get_by_role("heading", name="Jobs").click(force=True)
     await page.evaluate("() => { document.activeElement.blur(); looked = 0; }")
@@ -282,6 +282,77 @@ async def test_keys_walk_the_rows_and_lead_to_the_questions_of_a_job(desk: Desk)
         await page.keyboard.press(key)
         await expect(page).to_have_url(f"{desk.stage.url}/console/jobs/{newer['id']}#{question}")
     await expect(page.locator("#ask-retry:popover-open")).to_be_visible()
+
+
+async def test_a_row_that_has_the_focus_stays_the_same_job_when_a_newer_one_comes(desk: Desk) -> None:
+    page, first = desk.page, await desk.stage.run("The first [[content-failure]]")
+    await desk.open("/console/jobs")
+    await page.keyboard.press("j")
+    await desk.stage.run("The second")
+    assert await page.evaluate(LOOK_NOW) is False, "it rests while somebody is at a row"
+    await page.evaluate("() => htmx.trigger(live(), 'refresh')")  # as one that was under way when the key was pressed
+    await expect(page.locator("[data-row]")).to_have_text([re.compile("The second"), re.compile("The first")])
+    await expect(page.get_by_role("link", name="The first")).to_be_focused()
+    await expect(page.locator("[data-row].here")).to_have_text([re.compile("The first")])
+    assert await page.evaluate("() => { document.activeElement.blur(); looked = 0; return look(); }") is True
+    await page.keyboard.press("r")
+    await expect(page).to_have_url(f"{desk.stage.url}/console/jobs/{first['id']}#ask-retry")
+
+
+async def test_keys_walk_back_change_the_theme_and_tell_of_themselves(desk: Desk) -> None:
+    page, html_element = desk.page, desk.page.locator("html")
+    await desk.stage.run("The older one")
+    await desk.stage.run("The newer one")
+    await desk.open("/console/jobs")
+    for key, focused in (("j", "newer"), ("j", "older"), ("j", "older"), ("k", "newer"), ("k", "newer")):
+        await page.keyboard.press(key)
+        await expect(page.get_by_role("link", name=f"The {focused} one")).to_be_focused()
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("heading", name="Keyboard")).to_be_visible()
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("heading", name="Keyboard")).to_be_hidden()
+    await page.keyboard.press("t")
+    await expect(html_element).to_have_attribute("data-theme", "light")
+    await page.get_by_role("button", name="Light or dark").click()
+    await expect(html_element).to_have_attribute("data-theme", "dark")
+    await page.reload()
+    await expect(html_element, "it is remembered").to_have_attribute("data-theme", "dark")
+    await page.keyboard.press("t")
+    await expect(html_element, "as the system is").not_to_have_attribute("data-theme", re.compile(""))
+
+
+async def test_r_and_c_do_nothing_to_rows_that_are_no_jobs(desk: Desk) -> None:
+    page, job = desk.page, await desk.stage.run()
+    await desk.stage.api.put("/tenants/acme", json={})
+    for path in ("/console/tenants", "/console/keys", "/console/audit", f"/console/jobs/{job['id']}"):
+        await desk.open(path)
+        await page.evaluate("() => { window.went = []; navigation.onnavigate = (event) => went.push(event.destination.url); }")
+        await page.keyboard.press("j")
+        await expect(page.locator("[data-row] a:focus")).to_have_count(1)
+        for key in ("r", "c"):
+            await page.keyboard.press(key)
+        assert await page.evaluate("() => went") == [], path
+
+
+async def test_a_button_is_pressed_once_and_is_good_again_when_somebody_comes_back(desk: Desk) -> None:
+    page, searches = desk.page, "**/console/jobs?search=*"
+    await page.route(searches, lambda route: route.fulfill(status=204))  # it leads nowhere: the page stays as it is
+    await desk.open("/console/jobs")
+    await page.get_by_label("Search jobs").fill("fox")
+    button = page.locator(".search button.main")
+    await page.evaluate("() => { stopped = []; addEventListener('submit', (event) => stopped.push(event.defaultPrevented)); }")
+    assert await button.evaluate("(button) => { button.click(); button.click(); return stopped; }") == [False, True]
+    await expect(button).to_be_disabled()
+    await expect(button).to_have_attribute("aria-busy", "true")
+    await page.evaluate("() => document.activeElement.blur()")
+    assert await page.evaluate(LOOK_NOW) is False, "a look would make it whole again"
+    await page.evaluate("() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    await expect(button).to_be_enabled()
+    await expect(button).not_to_have_attribute("aria-busy", re.compile(""))
+    assert await page.evaluate(LOOK_NOW) is True
+    await page.unroute(searches)
+    await button.click()
+    await expect(page).to_have_url(f"{desk.stage.url}/console/jobs?q=fox")
 
 
 async def test_stored_pictures_show_and_nothing_is_loaded_from_elsewhere(

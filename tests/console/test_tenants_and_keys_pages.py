@@ -61,6 +61,16 @@ async def test_what_is_wrong_is_said_at_its_field_and_nothing_that_was_written_i
     assert (await stage.api.get("/tenants/design")).json()["open_jobs_max"] == 20
 
 
+async def test_a_new_tenant_takes_no_limits_away_from_one_that_is_there(stage: Stage, admin: httpx.AsyncClient) -> None:
+    await stage.api.put("/tenants/design", json={"open_jobs_max": 20})
+    answer = await admin.post(TENANTS, headers=FROM_US, data={"name": "design", "monthly_credits": "7"})
+    assert answer.status_code == 422
+    assert re.search(r'id="name-wrong"[^>]*>there is one already', answer.text)
+    assert all(f'value="{value}"' in answer.text for value in ("design", "7"))
+    shown = (await stage.api.get("/tenants/design")).json()
+    assert (shown["monthly_credits"], shown["open_jobs_max"]) == (None, 20)
+
+
 async def test_a_mistyped_address_makes_no_tenant(stage: Stage, admin: httpx.AsyncClient) -> None:
     assert (await admin.post(f"{TENANTS}/desing", headers=FROM_US, data={"open_jobs_max": "1"})).status_code == 404
     assert (await stage.api.get("/tenants/desing")).status_code == 404
@@ -69,7 +79,7 @@ async def test_a_mistyped_address_makes_no_tenant(stage: Stage, admin: httpx.Asy
 async def test_this_months_credits_stand_beside_the_limit(stage: Stage, admin: httpx.AsyncClient) -> None:
     await stage.run()
     await stage.run()
-    row = re.search(r"<tr data-row>.*?/tenants/admin.*?</tr>", (await admin.get(TENANTS)).text, re.DOTALL)
+    row = re.search(r"<tr id=[^>]* data-row>.*?/tenants/admin.*?</tr>", (await admin.get(TENANTS)).text, re.DOTALL)
     assert row
     assert ">10</td>" in row[0]
     assert "10 <small>credits this month" in (await admin.get(f"{TENANTS}/admin")).text
@@ -180,7 +190,7 @@ async def test_a_tenants_secret_is_hidden_until_asked_for_and_rotated_after_a_qu
     page = desk.page
     await desk.open(TENANTS)
     await page.get_by_label("Name").fill("design")
-    await page.get_by_role("button", name="Set").click()
+    await page.get_by_role("button", name="Make the tenant").click()
     await expect(page.get_by_text("Tenant design has these limits now.")).to_be_visible()
     await expect(page.locator("#the-secret")).to_be_hidden()
     await page.get_by_text("Show", exact=True).click()
@@ -215,7 +225,7 @@ async def test_tenants_and_keys_are_for_everybody(
         await desk.open(TENANTS)
         await desk.page.get_by_label("Name").fill("design")
         await desk.page.get_by_label("Open jobs").fill("many")
-        await desk.page.get_by_role("button", name="Set").click()
+        await desk.page.get_by_role("button", name="Make the tenant").click()
         await expect(desk.page.get_by_text("write a whole number, or nothing")).to_be_visible()
         assert await desk.faults() == []
         assert await desk.fits(), "an error scrolls sideways"

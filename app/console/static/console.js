@@ -4,16 +4,21 @@
 // --- live: the page is asked for again while somebody looks at it and is not in the middle of something -------------------
 
 const live = () => document.getElementById("live");
-const busy = () => document.hidden || document.querySelector(":popover-open, dialog[open], #live input:checked, #live :focus:is(input, select, textarea)");
+const BUSY = ":popover-open, dialog[open], [aria-busy], #live input:checked, #live :focus:is(input, select, textarea), #live [data-row] a:focus";
+const busy = () => document.hidden || document.querySelector(BUSY);
 let looked = Date.now();
 
-setInterval(() => {
+// Says whether the page was asked for.
+function look() {
   const part = live();
   const every = 1000 * (part?.dataset.every ?? 0);  // 0: nothing is to come any more
-  if (!every || busy() || Date.now() - looked < every) return;
+  if (!every || busy() || Date.now() - looked < every) return false;
   looked = Date.now();
   htmx.trigger(part, "refresh");
-}, 250);
+  return true;
+}
+
+setInterval(look, 250);
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) looked = 0; });
 
@@ -32,31 +37,51 @@ document.addEventListener("htmx:after:swap", () => { away(""); showRow(); });
 
 // --- rows: j and k walk, Enter opens ---------------------------------------------------------------------------------------
 
-let row = -1;
+let row = "";  // the id of the one that had the focus last: places change as others come and go
 const rows = () => [...document.querySelectorAll("[data-row]")];
 
 function showRow() {
-  rows().forEach((one, n) => one.classList.toggle("here", n === row));
+  for (const one of rows()) one.classList.toggle("here", one.id === row);
 }
 
 function walk(by) {
   const all = rows();
-  if (!all.length) return;
-  row = Math.max(0, Math.min(all.length - 1, row + by));
-  showRow();
-  all[row].querySelector("a")?.focus();
+  const place = all.findIndex((one) => one.id === row) + by;
+  all[Math.max(0, Math.min(all.length - 1, place))]?.querySelector("a").focus();
 }
+
+document.addEventListener("focusin", (event) => {
+  row = event.target.closest("[data-row]")?.id ?? row;
+  showRow();
+});
 
 // --- buttons that ask: r and c open the question of this page's job, or lead to that of the row ---------------------------
 
 function question(name) {
   const asked = document.getElementById(`ask-${name}`);
-  const link = rows()[row]?.querySelector("a");
+  const job = document.getElementById(row)?.dataset.job;
   if (asked) asked.showPopover();
-  else if (link) location.href = `${link.href}#ask-${name}`;
+  else if (job) location.href = `/console/jobs/${job}#ask-${name}`;
 }
 
 if (location.hash.startsWith("#ask-")) document.getElementById(location.hash.slice(1))?.showPopover?.();
+
+// --- a form that is being sent: its button is pressed once ------------------------------------------------------------------
+
+document.addEventListener("submit", (event) => {
+  const button = event.submitter;
+  if (!button) return;
+  if (button.ariaBusy) { event.preventDefault(); return; }
+  button.ariaBusy = "true";
+  setTimeout(() => { button.disabled = true; });  // not yet: what a disabled button says would not be sent
+});
+
+addEventListener("pageshow", () => {  // coming back, a browser may show the page as it was left
+  for (const button of document.querySelectorAll("button[aria-busy]")) {
+    button.disabled = false;
+    button.ariaBusy = null;
+  }
+});
 
 // --- keys and buttons ------------------------------------------------------------------------------------------------------
 
