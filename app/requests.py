@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 from uuid import uuid4
@@ -74,25 +75,33 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
     Raises:
         Problem: 413 over the limit, declared or counted; 408 when it does not come in time.
     """
+    body = bytearray()
+    await take_body(request, body.extend, limit=limit, seconds=seconds)
+    return bytes(body)
+
+
+async def take_body(request: Request, take: Callable[[bytes], object], *, limit: int, seconds: float) -> int:
+    """Hands the body to `take`, piece by piece, within the bounds of `read_body` and with its errors; how many bytes it had."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         await _discard(request)
         raise _too_large(limit)
-    body = bytearray()
+    size = 0
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
+                size += len(chunk)
+                if size > limit:
                     await _discard(request)
                     raise _too_large(limit)
+                take(chunk)
     except TimeoutError:
         raise Problem(
             408, "request_timeout", f"The body did not arrive within {seconds:g} s.", headers={"Connection": "close"}
         ) from None
     except ClientDisconnect:
         raise Problem(400, "client_disconnected", "The connection ended before the body did.") from None
-    return bytes(body)
+    return size
 
 
 async def read_model(request: Request, model: type[Model], *, limit: int, seconds: float = BODY_SECONDS) -> Model:

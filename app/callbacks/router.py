@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.answers import problems
+from app.callbacks.receive import Receiver
 from app.problems import not_found
-from app.requests import read_body
+from app.requests import take_body
 from app.storage.receipts import CallbackOutcome
 
 BODY_MAX = 1024 * 1024  #: bytes
@@ -29,8 +30,17 @@ async def receive_callback(request: Request, token: str) -> Response:
 
     Unknown, malformed and old tokens get one and the same 404, after the body was read and for the same work.
     """
-    body = await read_body(request, limit=BODY_MAX, seconds=BODY_SECONDS)
-    outcome = await request.state.gateway.receiver.receive(token, request.headers.get("content-type"), body)
-    if outcome is CallbackOutcome.UNKNOWN:
+    receiver: Receiver = request.state.gateway.receiver
+    if not await receiver.knows(token):
+        receiver.turned_away(await take_body(request, _drop, limit=BODY_MAX, seconds=BODY_SECONDS))
+        raise not_found("callback")
+    with receiver.bodies.one_more() as body:
+        await take_body(request, body.add, limit=BODY_MAX, seconds=BODY_SECONDS)
+        outcome = await receiver.receive(token, request.headers.get("content-type"), body.handed_on())
+    if outcome is CallbackOutcome.UNKNOWN:  # its time ended meanwhile
         raise not_found("callback")
     return Response(status_code=204)
+
+
+def _drop(_piece: bytes) -> None:
+    return None

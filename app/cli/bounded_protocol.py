@@ -1,7 +1,8 @@
 """HTTP whose requests must come in time and within bounds: uvicorn has no such limits of its own.
 
 What it leaves open (0.54): a connection that says nothing, a head that drips or has no end, bytes after an answer that put off
-the end of the idle connection for ever, and a body that nobody reads. Source: Kludex/uvicorn#157.
+the end of the idle connection for ever, a body that nobody reads, and an offer to upgrade, for which a body is lost. Source:
+Kludex/uvicorn#157.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.cli.plain_parser import PlainParser
 
 HEAD_SECONDS = 10.0  #: from the connection, or the first byte of a further request, to the end of the head
 BODY_SECONDS = 15.0  #: from there to the end of the body; routes that read one have shorter deadlines and answer 408
@@ -24,8 +27,8 @@ UNANSWERED_MAX = 100  #: connections beyond those that are served
 class Senders:
     """The connections of one server that still owe a request, or the rest of one; who has owed it longest is first.
 
-    One too many costs the first its place. So however many drip, a caller who sends without delay is served: its request is
-    whole long before so many others have come after it.
+    One too many costs the first its place, unless it is we who do not read from it. So however many drip, a caller who sends
+    without delay is served: its request is whole long before so many others have come after it.
     """
 
     most: int = SENDERS_MAX
@@ -34,8 +37,8 @@ class Senders:
     def add(self, sender: BoundedProtocol) -> None:
         self._owing.pop(sender, None)
         self._owing[sender] = None
-        if len(self._owing) > self.most:
-            next(iter(self._owing)).give_up()
+        if len(self._owing) > self.most and (first := next((s for s in self._owing if not s.flow.read_paused), None)):
+            first.give_up()
 
     def discard(self, sender: BoundedProtocol) -> None:
         self._owing.pop(sender, None)
@@ -44,8 +47,8 @@ class Senders:
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
-    A head that is late gets 408 and one that is too long 431, unless an answer is under way; then the connection is closed. No
-    clock runs while a whole request is at work, and none runs out while it is we who do not read.
+    A head that is late gets 408, one that is too long 431 and one that is none 400, unless an answer is under way; then the
+    connection is closed. No clock runs while a whole request is at work, and none runs out while it is we who do not read.
 
     Args:
         senders: shared by the connections of a server.
@@ -63,12 +66,14 @@ class BoundedProtocol(HttpToolsProtocol):
         **named: Any,
     ) -> None:
         super().__init__(*args, **named)
+        self.parser: PlainParser = PlainParser(self)
         self._senders, self._connections_max, self._crowded = senders, connections_max, crowded
         self._head_seconds, self._body_seconds = head_seconds, body_seconds
         self._owed: float | None = None  # how long what is owed may take; None where nothing is
         self._deadline: asyncio.TimerHandle | None = None
         self._in_head = self._in_body = self._ended = False
         self._framing = self._content = 0  # bytes of the message that is coming: its head and what chunks add; its content
+        self._head = 0  # bytes of its head alone, as far as it was understood
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -97,10 +102,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect(owed)
 
     def on_message_begin(self) -> None:
-        self._in_head = True
+        self._in_head, self._head = True, 0
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        self._head += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head += len(name) + len(value) + len(b": \r\n")
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self.parser.is_offer:
+            return
+        if self._head > HEAD_MAX:
+            raise _HeadTooLongError
         self._in_head, self._in_body = False, True
         super().on_headers_complete()
 
@@ -109,8 +126,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.is_offer:
+            return
         self._in_body, self._ended, self._content = False, True, 0
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._in_head and (self._head > HEAD_MAX or self._is_answering):
+            self._refuse(b"431 Request Header Fields Too Large")
+        else:
+            super().send_400_response(msg)
 
     def give_up(self) -> None:
         """Waits no longer for what is owed."""
@@ -148,3 +173,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head and not self._is_answering:
             self.transport.write(b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status)
         self.transport.close()
+
+
+class _HeadTooLongError(Exception):
+    """Ends the parsing; what the sender is told is in `send_400_response`."""

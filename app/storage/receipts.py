@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.news import CalledBack
 from app.lifecycle.states import READ_TO_THE_END
@@ -57,6 +58,13 @@ class StoredReceipt:
 class ReceiptStore:
     database: Database
 
+    async def known(self, token_hashes: Sequence[bytes], token_life: timedelta) -> list[bool]:
+        """Whether each of these tokens is good, as `receive` has it. Only reads, so it waits for nobody who writes."""
+        async with self.database.reading() as connection:
+            now = await self.database.now(connection)
+            owners = await _owners(connection, token_hashes, token_life, now)
+            return [token_hash in owners for token_hash in token_hashes]
+
     async def receive(
         self, receipts: Sequence[Receipt], decide: Decide, token_life: timedelta
     ) -> list[tuple[CallbackOutcome, UUID | None]]:
@@ -66,13 +74,7 @@ class ReceiptStore:
         """
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
-            s = t.submissions.c
-            rows = await connection.execute(
-                select(s.token_hash, s.job_id, s.number, s.sent_at, s.excused).where(
-                    s.token_hash.in_({r.token_hash for r in receipts})
-                )
-            )
-            owners = {r.token_hash: (r.job_id, r.number) for r in rows if r.sent_at + r.excused + token_life > now}
+            owners = await _owners(connection, [r.token_hash for r in receipts], token_life, now)
             lives = await lock(connection, {job_id for job_id, _ in owners.values()}) if owners else {}
             known = [r for r in receipts if r.token_hash in owners]
             news = [(owners[r.token_hash][0], CalledBack(owners[r.token_hash][1], r.task_id)) for r in known]
@@ -103,6 +105,16 @@ class ReceiptStore:
                 )
                 for r in rows
             ]
+
+
+async def _owners(
+    connection: AsyncConnection, token_hashes: Collection[bytes], token_life: timedelta, now: datetime
+) -> dict[bytes, tuple[UUID, int]]:
+    """The job and the number of the submission that each good token was made for."""
+    s = t.submissions.c
+    wanted = select(s.token_hash, s.job_id, s.number, s.sent_at, s.excused).where(s.token_hash.in_(set(token_hashes)))
+    rows = await connection.execute(wanted)
+    return {r.token_hash: (r.job_id, r.number) for r in rows if r.sent_at + r.excused + token_life > now}
 
 
 def _outcome(news: CalledBack, change: Change) -> CallbackOutcome:

@@ -65,10 +65,13 @@ class Echo:
     """Answers with the length of the body; does not read it on `/deaf`; answers on `/held` when it is let go."""
 
     def __init__(self) -> None:
-        self.held, self.go = asyncio.Event(), asyncio.Event()
+        self.begun, self.held, self.go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.scopes: list[Any] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         size = 0
+        self.scopes.append(scope)
+        self.begun.set()
         if scope["path"] == "/held":
             self.held.set()
             await self.go.wait()
@@ -295,3 +298,129 @@ async def test_what_came_before_is_not_held_against_the_next_request() -> None:
             await line.send(bytes([byte]))
             await asyncio.sleep(0)  # so that each comes by itself
         assert await line.answer() == (200, b"0")
+
+
+#: As Java's HttpClient offers it, and in other spellings.
+OFFERS = [
+    b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABk\r\n",
+    b"UPGRADE: websocket\r\nconnection: keep-alive\r\nConnection: upgrade\r\nupgrade: h2c\r\n",
+]
+OFFERED = b"POST /?a=b HTTP/1.1\r\nhost: x\r\n%scontent-length: 5\r\nx-last: y\r\n\r\n"
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("packets", ["one", "two", "many"])
+async def test_a_body_behind_an_offer_to_upgrade_is_read_however_it_is_packed(offer: bytes, packets: str) -> None:
+    app = Echo()
+    async with serving(app) as connect:
+        line, head = await connect(), OFFERED % offer
+        for _ in range(2):  # the connection is good for a further request
+            app.begun.clear()
+            if packets == "one":
+                await line.send(head + b"12345")
+            else:
+                for piece in [head] if packets == "two" else [bytes([byte]) for byte in head]:
+                    await line.send(piece)
+                await asyncio.wait_for(app.begun.wait(), PATIENCE)
+                await line.send(b"12")
+                await line.send(b"345")
+            assert await line.answer() == (200, b"5")
+    first, _ = app.scopes  # one for each request
+    assert (first["method"], first["raw_path"], first["query_string"]) == ("POST", b"/", b"a=b")
+    names = [name for name, _ in first["headers"]]
+    assert b"upgrade" not in names
+    assert [name for name in names if name in {b"host", b"content-length", b"x-last"}] == [
+        b"host",
+        b"content-length",
+        b"x-last",
+    ]
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+async def test_a_chunked_body_behind_an_offer_to_upgrade_is_read_and_so_is_what_follows(offer: bytes) -> None:
+    chunked = b"POST / HTTP/1.1\r\nhost: x\r\n%stransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" % offer
+    async with serving(Echo()) as connect:
+        line = await connect()
+        await line.send(chunked + OFFERED % offer + b"12345" + GET)
+        assert [await line.answer() for _ in range(3)] == [(200, b"3"), (200, b"5"), (200, b"0")]
+
+
+async def test_what_is_no_request_puts_nothing_into_an_answer_under_way() -> None:
+    app = Echo()
+    async with serving(app) as connect:
+        line = await connect()
+        await line.send(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
+        await app.held.wait()
+        await line.send(b"\1\2\3 no request\r\n\r\n")
+        assert await line.rest() == b""
+
+
+async def test_a_sender_that_we_do_not_read_from_is_not_the_one_that_goes() -> None:
+    app = Echo()
+    async with serving(app, senders=Senders(most=2)) as connect:
+        paused, slow = await connect(), await connect()
+        await paused.send(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\nPOST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n1")
+        await app.held.wait()
+        await slow.send(b"GET / HTTP/1.1\r\nx-long: ")
+        others = [await connect() for _ in range(2)]
+        assert (await slow.rest()).startswith(b"HTTP/1.1 408 ")
+        app.go.set()
+        assert await paused.answer() == (200, b"0")
+        await paused.send(b"2")
+        assert await paused.answer() == (200, b"2")
+        for line in others[1:]:
+            await line.send(GET)
+            assert await line.answer() == (200, b"0")
+
+
+@pytest.mark.parametrize("owed", [b"", b"content-length: 5\r\n"])
+@pytest.mark.parametrize(
+    "begin", [b"GET /%s HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nx-long: %s\r\n", b"GET / HTTP/1.1\r\n%s: y\r\n"]
+)
+async def test_a_head_that_is_too_long_gets_431_though_it_came_whole(begin: bytes, owed: bytes) -> None:
+    app = Echo()
+    async with serving(app) as connect:
+        line = await connect()
+        await line.send(begin % (b"x" * HEAD_MAX) + owed + b"host: x\r\n\r\n")
+        assert (await line.rest()).startswith(b"HTTP/1.1 431 ")
+    assert app.scopes == []
+
+
+async def test_a_head_of_many_short_lines_gets_431_too() -> None:
+    async with serving(Echo()) as connect:
+        line = await connect()
+        await line.send(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * (HEAD_MAX // 6 + 1) + b"\r\n")
+        assert (await line.rest()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_request_of_http_1_0_is_answered_and_its_connection_closed() -> None:
+    async with serving(Echo()) as connect:
+        line = await connect()
+        await line.send(b"POST / HTTP/1.0\r\ncontent-length: 3\r\n\r\nabc")
+        assert await line.answer() == (200, b"3")
+        assert await line.rest() == b""
+
+
+async def test_who_expects_100_continue_is_told_to_go_on_before_the_body_comes() -> None:
+    async with serving(Echo()) as connect:
+        line = await connect()
+        for _ in range(2):
+            await line.send(b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+            assert await line.answer() == (100, b"")
+            await line.send(b"abc")
+            assert await line.answer() == (200, b"3")
+
+
+@pytest.mark.parametrize("packets", ["one", "many"])
+async def test_pipelined_requests_with_bodies_are_answered_in_order(packets: str) -> None:
+    requests = b"".join(
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (n, b"x" * n) for n in (3, 0, 70_000, 1)
+    )
+    async with serving(Echo()) as connect:
+        line = await connect()
+        if packets == "one":
+            await line.send(requests)
+        else:
+            for start in range(0, len(requests), 50):
+                await line.send(requests[start : start + 50])
+        assert [await line.answer() for _ in range(4)] == [(200, b"3"), (200, b"0"), (200, b"70000"), (200, b"1")]

@@ -34,7 +34,6 @@ async def test_a_flood_on_one_token_makes_at_most_one_check_in_two_seconds(stage
             received += AT_ONCE
     made, elapsed = checks(stage) - before, time.monotonic() - began
     assert made <= elapsed / 2 + 2, f"{made} checks in {elapsed:.1f} s, for {received} callbacks"
-    assert received > 5 * made, "that was no flood"
     assert (await stage.api.get(f"/jobs/{job['id']}")).json()["state"] == "running"
 
 
