@@ -146,7 +146,11 @@ class Deliverer:
 
     async def _attempt(self, delivery: ClaimedDelivery) -> Recorded | None:
         with self._traces.work("deliver", caused_by=delivery.traceparent, **_facts(delivery)) as span:
-            attempt = await self._made(delivery)
+            try:
+                attempt = await self._made(delivery)
+            except UnsentError as error:
+                await self._store.note_unsent(delivery, str(error))
+                raise
             recorded = await self._records.put(attempt)
             _tell(attempt, recorded)
             outcome = _outcome_of(attempt, recorded)
@@ -158,16 +162,16 @@ class Deliverer:
         return recorded
 
     async def _made(self, delivery: ClaimedDelivery) -> Attempt:
-        """What goes wrong on our side is no failure of the receiver: nothing is recorded."""
+        """What goes wrong on our side is no failure of the receiver, and no attempt."""
         if delivery.body is None:
-            raise UnsentError
+            raise UnsentError("nothing was sent: its body cannot be written; see the log")
         try:
             return await self._sender.attempt(delivery)
         except StorageUnavailableError:
             raise
         except Exception as error:
             log.error("a delivery cannot be signed", delivery_id=str(delivery.delivery_id), reason=repr(error))
-            raise UnsentError from error
+            raise UnsentError("nothing was sent: it cannot be signed; see the log") from error
 
     def _written(self, format_: CallbackFormat, life: Life) -> bytes | None:
         try:

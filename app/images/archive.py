@@ -8,8 +8,10 @@ guard: a process that dies on the way leaves at most an object that no row names
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -36,6 +38,7 @@ FETCHERS = 8  #: pictures under way at once in one process; each holds up to twi
 RESTORERS = 2  #: lost objects fetched again at once
 LEASE = timedelta(minutes=5)  #: longer than a download, a put and their waits take
 SOON = timedelta(seconds=5)  #: the pause after something that passes by itself
+PROBE_PAUSE = 5.0  #: seconds between two looks at a picture store that is down
 JITTER = 0.2
 
 _TROUBLE = (FetchFailedError, OutboundError, UnusablePictureError, ImageStoreUnavailableError, MemoryError)
@@ -47,6 +50,7 @@ class ImageArchive:
     Args:
         wake: the bell of the loop that sweeps.
         deadline: for one download.
+        monotonic: seconds, for the pauses between looks at a store that is down.
 
     Attributes:
         store: where the pictures are kept.
@@ -61,11 +65,13 @@ class ImageArchive:
         wake: Wake,
         *,
         deadline: timedelta = DEADLINE,
+        monotonic: Callable[[], float] = time.monotonic,
         metrics: Metrics | None = None,
         traces: Traces | None = None,
     ) -> None:
         self.store = store
         self._pictures, self._client, self._wake, self._deadline = pictures, client, wake, deadline
+        self._monotonic, self._probe_at = monotonic, -math.inf
         self._metrics, self._traces = metrics or Metrics(), traces or Traces()
         self._inspectors = asyncio.Semaphore(1)  # the largest picture allowed takes 800 MB while it is decoded
         self._working: set[asyncio.Task[None]] = set()
@@ -79,9 +85,11 @@ class ImageArchive:
         While the picture store is down nothing is claimed: its pictures would be downloaded for nothing.
         """
         free = FETCHERS - len(self._working)
-        if self.store_is_down and not self._stopping:
-            self._begin(self._aside, self._probe())
-        if free <= 0 or self._stopping or self.store_is_down:
+        if self._stopping:
+            return None
+        if self.store_is_down:
+            return self._look_at_the_store()
+        if free <= 0:
             return None
         claim = await self._pictures.claim_due(free, LEASE)
         for due in claim.taken:
@@ -170,7 +178,7 @@ class ImageArchive:
             data = await fetch(self._client, due.source_url, deadline=self._deadline)
             found = await self._inspected(data, due.size)
             await self._put(found, data)
-        except _TROUBLE as error:
+        except Exception as error:  # noqa: BLE001 - a surprise must not come again and again with no reason on the row
             await self._failed(span, due, error, now)
             return
         recorded = await self._pictures.record_stored(due, _facts(found))
@@ -214,14 +222,27 @@ class ImageArchive:
         self._metrics.image_tried(outcome)
         span.ended(outcome, failed=outcome != "stored")
 
+    def _look_at_the_store(self) -> float:
+        """Begins a probe, unless one is under way or has just been made; returns when to come again, in seconds.
+
+        A store that hangs holds a probe for a while, and every job that settles with pictures asks for a sweep.
+        """
+        pause = self._probe_at - self._monotonic()
+        if pause <= 0:
+            self._probe_at = math.inf
+            self._begin(self._aside, self._probe())
+        return pause if pause > 0 else PROBE_PAUSE
+
     async def _probe(self) -> None:
         try:
             await self.store.check()
         except ImageStoreUnavailableError as error:
             log.error("the picture store is down; pictures wait", reason=str(error))
-            return
-        self.store_is_down = False
-        self._wake.ring()
+        else:
+            self.store_is_down = False
+            self._wake.ring()
+        finally:
+            self._probe_at = self._monotonic() + PROBE_PAUSE
 
     async def _restore(self, job_id: UUID, picture: Picture) -> None:
         try:
@@ -231,7 +252,7 @@ class ImageArchive:
             if same:
                 await self._put(found, data)
             log.info("a missing picture was looked for", job_id=str(job_id), index=picture.index, restored=same)
-        except _TROUBLE as error:
+        except Exception as error:  # noqa: BLE001 - its trace may hold the address
             log.warning("a missing picture stays missing", job_id=str(job_id), index=picture.index, reason=_told(error))
         finally:
             self._restoring.discard(picture.sha256)
@@ -250,6 +271,8 @@ def _named(due: DuePicture) -> dict[str, object]:
 
 def _told(error: Exception) -> str:
     """For the row and the log, in one line that a database can keep."""
+    if not isinstance(error, _TROUBLE):  # its text may hold the address, and that opens the picture
+        return f"archiving it failed: {type(error).__name__}"
     text = f"{error.reason}: {error}" if isinstance(error, UnusablePictureError) else str(error)
     text = text or "this machine has too little memory just now"
     return "".join(letter if letter.isprintable() else " " for letter in text)[:300]

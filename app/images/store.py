@@ -15,6 +15,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -42,6 +43,7 @@ _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", THUMBNA
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _BUCKET = re.compile(r"s3://[^/\s?#@]+(/[^\s?#]*)?")
 _RETRIES = 2
+_WRITERS = 8  # threads that write to a folder
 
 
 class ImageStoreUnavailableError(GatewayError):
@@ -75,6 +77,8 @@ class ImageStore:
     store: ObjectStore = field(repr=False)
     folder: Path | None = None  #: where the store is a local folder
     timeout: timedelta = timedelta(seconds=30)
+    #: Threads of its own: a folder that hangs must not hold up what else the process does in threads.
+    writers: Executor = field(default_factory=lambda: ThreadPoolExecutor(_WRITERS, "pictures"), repr=False, compare=False)
 
     async def put_if_absent(self, sha256: str, extension: str, data: bytes) -> None:
         """Keeps the object; when this returns it is durable. An object that is there already is success."""
@@ -125,7 +129,7 @@ class ImageStore:
 
     async def _put(self, key: str, data: bytes, media_type: str) -> None:
         if self.folder is not None:
-            await asyncio.to_thread(_write_durably, self.folder, key, data)
+            await asyncio.get_running_loop().run_in_executor(self.writers, _write_durably, self.folder, key, data)
             return
         put = partial(self.store.put_async, key, data, attributes={"Content-Type": media_type}, use_multipart=False)
         try:

@@ -48,6 +48,11 @@ class AttemptOutcome:
     def succeeded(self) -> bool:
         return self.status is not None and 200 <= self.status <= 299
 
+    @property
+    def is_gone(self) -> bool:
+        """The receiver wants no more of this delivery; it is well, all the same."""
+        return self.status == 410
+
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
@@ -59,7 +64,7 @@ def decide_next(outcome: AttemptOutcome, *, delivery_id: UUID, attempt: int, now
     """What follows attempt number `attempt` (1 is the first) of this delivery, which ended now."""
     if outcome.succeeded:
         return NextStep(DeliveryState.DELIVERED)
-    if outcome.status == 410:
+    if outcome.is_gone:
         return NextStep(DeliveryState.GONE)
     if attempt >= ATTEMPTS:
         return NextStep(DeliveryState.EXHAUSTED)

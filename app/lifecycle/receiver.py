@@ -51,10 +51,11 @@ def receiver_of(tenant: str, url: str) -> Receiver:
 def after_attempt(health: ReceiverHealth, outcome: AttemptOutcome, now: datetime) -> ReceiverHealth:
     """What is known of the receiver after an attempt that ended now.
 
-    A success proves it alive, also one that came while it was parked, so it is forgotten that it ever failed. Failures that lie
-    further apart than five days are not one failure of five days: nobody looked in between.
+    A success proves it alive, also one that came while it was parked, so it is forgotten that it ever failed; so does a 410,
+    by which it refuses one delivery as it should. Failures that lie further apart than five days are not one failure of five
+    days: nobody looked in between.
     """
-    if outcome.succeeded:
+    if outcome.succeeded or outcome.is_gone:
         return ReceiverHealth()
     since = health.failing_since
     if since is None or health.failed_at is None or now - health.failed_at >= PARK_AFTER:

@@ -19,7 +19,11 @@ Release = Callable[[UUID], Awaitable[None]]  #: lets go of a job's pictures; rai
 
 
 class Pruner:
-    """`sweep` is one batch; the next goes on behind it, so that what must stay holds up nothing."""
+    """`sweep` is one batch; the next goes on behind it, so that what must stay holds up nothing.
+
+    Args:
+        release: None where no pictures are kept; jobs that have some in the store from before stay then.
+    """
 
     def __init__(self, store: RetentionStore, older_than: timedelta, release: Release | None) -> None:
         self._store, self._older_than, self._release = store, older_than, release
@@ -28,8 +32,8 @@ class Pruner:
     async def sweep(self) -> float | None:
         """Returns 0 while there is more to go."""
         more = await self._let_pictures_go() if self._release is not None else False
-        keep_pictured = self._release is not None
-        pruned = await self._store.prune(self._older_than, keep_pictured=keep_pictured, after=self._reached, limit=BATCH)
+        archiving = self._release is not None
+        pruned = await self._store.prune(self._older_than, archiving=archiving, after=self._reached, limit=BATCH)
         self._reached = pruned.reached
         if pruned.jobs:
             log.info("pruned", jobs=pruned.jobs, older_than_days=self._older_than.days)

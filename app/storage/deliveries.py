@@ -181,6 +181,12 @@ class DeliveryStore:
                 await bring_back(connection, receiver, now)
         return recorded
 
+    async def note_unsent(self, delivery: ClaimedDelivery, reason: str) -> None:
+        """Says why one that waits was not sent. It is no attempt: when its lease ends, it is due as before."""
+        noted = update(t.deliveries).where(_D.delivery_id == delivery.delivery_id, _PENDING).values(last_error=reason)
+        async with self.database.writing() as connection:
+            await connection.execute(noted)
+
     async def recover(self, tenant: str, since: datetime, *, by: str) -> int:
         """Makes due all that was not delivered since then, each with the whole schedule before it; returns how many.
 
@@ -193,6 +199,7 @@ class DeliveryStore:
         while True:
             async with self.database.writing() as connection:
                 found = (await connection.execute(_next_since(tenant, after, now + self.lease))).all()
+                await lock(connection, {row.job_id for row in found})  # as in `claim`: whoever prunes would take what is due
                 held = _D.delivery_id.in_([row.delivery_id for row in found]) & _recoverable(now + self.lease)
                 ids = [row.delivery_id for row in await connection.execute(_held(held))]  # in the order of all who hold some
                 again = {"state": DeliveryState.PENDING.value, "due_at": now, "finished_at": None, "attempts": 0}
@@ -361,7 +368,7 @@ def _claimed(
 
 def _next_since(tenant: str, after: tuple[datetime, UUID], soon: datetime) -> Any:
     place = tuple_(literal(after[0], Instant), literal(after[1], Uuid))
-    query = select(_D.delivery_id, _D.created_at).where(_D.tenant == tenant, _recoverable(soon))
+    query = select(_D.delivery_id, _D.job_id, _D.created_at).where(_D.tenant == tenant, _recoverable(soon))
     query = query.where(tuple_(_D.created_at, _D.delivery_id) > place).order_by(_D.created_at, _D.delivery_id)
     return query.limit(RECOVER_BATCH)
 

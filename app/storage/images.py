@@ -11,6 +11,8 @@ them, on both databases:
   is recorded, every deletion that began before it is over; and none begins after it, since the row is seen by `withdraw`.
 - what a deletion took away between the put and the record is therefore missing at the look that follows, and is put again; from
   then on nothing takes it away.
+- a job that takes over stored pictures (`reuse`) is alone with their hashes too, from its look at them until it refers to them.
+- a job that is to be delivered after all keeps its pictures: `withdraw` holds it, as whoever revives one does, and looks again.
 - each step may be repeated after a crash. A withdrawal that nobody finished within `WITHDRAWAL` holds nobody up any longer.
 """
 
@@ -30,6 +32,7 @@ from app.lifecycle.job import PictureState
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.horizon import Horizon
+from app.storage.retention import hold_what_may_go
 
 WITHDRAWAL = timedelta(hours=1)  #: how long one withdrawal may take; far longer than a deletion does
 
@@ -168,11 +171,16 @@ class PictureStore:
             return [Reference(*row) for row in await connection.execute(query)]
 
     async def withdraw(self, reference: Reference) -> bool:
-        """True where this was the last reference: now delete the object, then `forget`. Otherwise the row has let go of it."""
+        """True where this was the last reference: now delete the object, then `forget`.
+
+        Otherwise the row has let go of it, or its job is to stay after all, and it with it.
+        """
         this = (_I.job_id == reference.job_id) & (_I.index == reference.index) & (_I.sha256 == reference.sha256)
         others = select(_I.job_id).where(_I.sha256 == reference.sha256, ~this, _I.error.is_(None)).limit(1)
         async with self.database.writing() as connection:
             await alone_with(connection, reference.sha256)
+            if not await hold_what_may_go(connection, reference.job_id):
+                return False
             if (await connection.execute(others)).first() is not None:
                 await connection.execute(update(t.images).where(this).values(_NOTHING))
                 return False

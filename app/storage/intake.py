@@ -7,7 +7,7 @@ idempotency, reuse, request rate, open jobs, budget.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ from app.storage import tables as t
 from app.storage.audit import write_acts
 from app.storage.database import Database
 from app.storage.lives import act_on_job, job_row, lives_of, lock, metadata_rows, write_events, write_outbox
-from app.storage.reuse import reusable, taken_over
+from app.storage.reuse import Wanted, hold, reusable, taken_over
 
 Mark = tuple[str, str | UUID]  #: a tenant, and what no two of its orders may share: an idempotency key, or the job they repeat
 
@@ -111,7 +111,8 @@ class _Group:
     async def take(self, orders: Sequence[Order]) -> list[Taken]:
         known = await self._known({order.mark for order in orders if order.mark})
         fresh = {n: order for n, order in _first_of_each(orders) if order.mark not in known}
-        lives = {n: await self._lives(order) for n, order in fresh.items()}
+        results = await self._results(fresh.values())
+        lives = {n: _lives(order, results) for n, order in fresh.items()}
         admissions = await self._admissions({n: _unsettled(made) for n, made in lives.items()}, fresh)
         created = await self._insert({n: made for n, made in lives.items() if n not in admissions or not admissions[n].excess})
         # Another replica may have been first meanwhile, and doubles in this group come after the one that was taken.
@@ -154,16 +155,11 @@ class _Group:
             found[life.job.batch.batch_id] = (*found.get(life.job.batch.batch_id, ()), life)
         return found
 
-    async def _lives(self, order: Order) -> tuple[Life, ...]:
-        """The order's new lives; some are settled at once by what is there already."""
-        jobs = {n: job for n, job in enumerate(order.jobs) if n in order.reuse and job.request_hash is not None}
-        found = (
-            await reusable(self.connection, {(job.tenant, job.request_hash or b"") for job in jobs.values()}) if jobs else {}
-        )
-        sources = {n: found.get((job.tenant, job.request_hash or b"")) for n, job in jobs.items()}
-        return tuple(
-            taken_over(Life(job), source) if (source := sources.get(n)) else Life(job) for n, job in enumerate(order.jobs)
-        )
+    async def _results(self, orders: Iterable[Order]) -> dict[Wanted, Life]:
+        """What is there already for those jobs that may reuse it, held until they refer to its pictures too."""
+        wanted = {(job.tenant, job.request_hash) for order in orders for n, job in enumerate(order.jobs) if n in order.reuse}
+        known = [(tenant, request_hash) for tenant, request_hash in wanted if request_hash is not None]
+        return await hold(self.connection, await reusable(self.connection, known))
 
     async def _admissions(self, new_jobs: dict[int, int], orders: dict[int, Order]) -> dict[int, Admission]:
         """What their limits say to the orders of tenants that have some; what they allow is taken."""
@@ -233,6 +229,14 @@ def _first_of_each(orders: Sequence[Order]) -> Iterable[tuple[int, Order]]:
             yield n, order
         if order.mark is not None:
             seen.add(order.mark)
+
+
+def _lives(order: Order, results: Mapping[Wanted, Life]) -> tuple[Life, ...]:
+    """The order's new lives; some are settled at once by what is there already."""
+    found = [
+        results.get((job.tenant, job.request_hash or b"")) if n in order.reuse else None for n, job in enumerate(order.jobs)
+    ]
+    return tuple(taken_over(Life(job), source) if source else Life(job) for job, source in zip(order.jobs, found, strict=True))
 
 
 def _unsettled(lives: Sequence[Life]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, Uuid, delete, literal, literal_column, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage import tables as t
 from app.storage.database import Database
@@ -27,9 +28,10 @@ _IS_STILL_DELIVERED = (
     .where(t.deliveries.c.job_id == _J.job_id, t.deliveries.c.state == literal_column("'pending'"))
     .exists()
 )
-
-
-_HAS_PICTURES = select(literal_column("1")).where(t.images.c.job_id == _J.job_id, t.images.c.sha256.is_not(None)).exists()
+_ITS_PICTURES: Select[Any] = select(literal_column("1")).where(t.images.c.job_id == _J.job_id)
+_HAS_PICTURES = _ITS_PICTURES.where(t.images.c.sha256.is_not(None)).exists()
+_IS_STILL_STORED = _ITS_PICTURES.where(t.images.c.due_at.is_not(None)).exists()
+_MAY_GO = _J.finished_at.is_not(None) & _J.booked_open.is_not(None) & ~_CAN_STILL_CHANGE & ~_IS_STILL_DELIVERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,9 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class RetentionStore:
-    """Never takes a job whose books are open, that a check may still change, whose delivery is due, or that is not booked."""
+    """Never takes a job whose books are open, that a check may still change, whose delivery is due, or that is not booked;
+    nor one that has pictures in the store, which nobody would find any more.
+    """
 
     database: Database
 
@@ -50,32 +54,35 @@ class RetentionStore:
         """Jobs that may go once the archive has let go of their pictures."""
         async with self.database.reading() as connection:
             now = await self.database.now(connection)
-            rows = await connection.execute(_over(now - older_than).where(_HAS_PICTURES).limit(limit))
+            rows = await connection.execute(_over(now - older_than).where(_HAS_PICTURES, ~_IS_STILL_STORED).limit(limit))
             return [row.job_id for row in rows]
 
-    async def prune(
-        self, older_than: timedelta, *, keep_pictured: bool, after: Place | None = None, limit: int = 100
-    ) -> Pruned:
+    async def prune(self, older_than: timedelta, *, archiving: bool, after: Place | None = None, limit: int = 100) -> Pruned:
         """Deletes up to `limit` jobs that were settled longer ago than `older_than`, from behind `after` on.
 
         Args:
-            keep_pictured: the archive is there, so what still has pictures in it stays until they are let go of.
+            archiving: the archive is there, so what has pictures that are still to be stored stays too.
         """
+        may_go = _MAY_GO & ~_HAS_PICTURES & ~_IS_STILL_STORED if archiving else _MAY_GO & ~_HAS_PICTURES
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
-            query = _over(now - older_than).limit(limit).with_for_update(skip_locked=True)
-            if keep_pictured:
-                query = query.where(~_HAS_PICTURES)
+            query = _over(now - older_than).where(may_go).limit(limit).with_for_update(skip_locked=True)
             if after is not None:
                 place = tuple_(literal(after[0], Instant), literal(after[1], Uuid))
                 query = query.where(tuple_(_J.finished_at, _J.job_id) > place)
             rows = (await connection.execute(query)).all()
-            if rows:
-                await connection.execute(delete(t.jobs).where(_J.job_id.in_([row.job_id for row in rows])))
-            return Pruned(len(rows), (rows[-1].finished_at, rows[-1].job_id) if len(rows) == limit else None)
+            # Looked at again now that they are held: what hangs on one may have changed before.
+            gone = await connection.execute(delete(t.jobs).where(_J.job_id.in_([row.job_id for row in rows]), may_go))
+            return Pruned(gone.rowcount, (rows[-1].finished_at, rows[-1].job_id) if len(rows) == limit else None)
+
+
+async def hold_what_may_go(connection: AsyncConnection, job_id: UUID) -> bool:
+    """Whether this job's pictures may go; it stays so while the transaction lasts, as who revives a job holds it first."""
+    this = select(_J.job_id).where(_J.job_id == job_id)
+    await connection.execute(this.with_for_update())
+    return (await connection.execute(this.where(_MAY_GO, ~_IS_STILL_STORED))).first() is not None
 
 
 def _over(before: datetime) -> Select[Any]:
-    query = select(_J.finished_at, _J.job_id).where(_J.finished_at.is_not(None), _J.finished_at <= before)
-    query = query.where(_J.booked_open.is_not(None), ~_CAN_STILL_CHANGE, ~_IS_STILL_DELIVERED)
+    query = select(_J.finished_at, _J.job_id).where(_J.finished_at <= before, _MAY_GO)
     return query.order_by(_J.finished_at, _J.job_id)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from uuid import UUID
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,14 +36,19 @@ async def reusable(connection: AsyncConnection, wanted: Iterable[Wanted]) -> dic
     return found
 
 
-async def hold(connection: AsyncConnection, sources: Iterable[Life]) -> set[UUID]:
-    """Keeps the archive from letting go of these jobs' pictures while this transaction lasts; returns those still whole."""
-    lives = list(sources)
-    for sha256 in sorted({picture.sha256 for life in lives for picture in life.pictures if picture.sha256}):
+async def hold(connection: AsyncConnection, found: Mapping[Wanted, Life]) -> dict[Wanted, Life]:
+    """Those whose pictures are still there; the archive lets go of none of them while this transaction lasts.
+
+    To be called once in a transaction: the hashes of two calls would be in no common order with those of others.
+    """
+    if not found:
+        return {}
+    for sha256 in sorted({picture.sha256 for life in found.values() for picture in life.pictures if picture.sha256}):
         await alone_with(connection, sha256)
-    held = select(t.jobs.c.job_id).where(t.jobs.c.job_id.in_([life.job.job_id for life in lives]))
-    whole = held.where(_ITS_PICTURES.exists(), ~_ITS_PICTURES.where(~_IS_STORED).exists())
-    return set((await connection.execute(whole)).scalars())
+    sources = select(t.jobs.c.job_id).where(t.jobs.c.job_id.in_([life.job.job_id for life in found.values()]))
+    whole = sources.where(_ITS_PICTURES.exists(), ~_ITS_PICTURES.where(~_IS_STORED).exists())
+    kept = set((await connection.execute(whole)).scalars())
+    return {wanted: life for wanted, life in found.items() if life.job.job_id in kept}
 
 
 def taken_over(life: Life, source: Life) -> Life:

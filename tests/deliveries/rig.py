@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
-from app.deliveries.deliver import Deliverer
+from app.deliveries.deliver import Deliverer, PayloadWriter
 from app.deliveries.payload import signed_body
 from app.deliveries.send import Sender
 from app.lifecycle.delivery import AttemptOutcome
@@ -92,10 +92,16 @@ class Rig:
             await connection.execute(update(t.deliveries).values(values))
 
     def deliverer(
-        self, *, allow: str = "127.0.0.1", deadline: timedelta = DEADLINE, limits: SenderLimits = SenderLimits(), **more: Any
+        self,
+        *,
+        allow: str = "127.0.0.1",
+        deadline: timedelta = DEADLINE,
+        limits: SenderLimits = SenderLimits(),
+        writers: Mapping[CallbackFormat, PayloadWriter] | None = None,
+        **more: Any,
     ) -> Deliverer:
         sender = Sender(OutboundClient(Guard(AllowList.parse(allow))), self.tenants.live_secrets, deadline=deadline)
-        writers = {CallbackFormat.SIGNED: lambda life: signed_body(life, BASE_URL), CallbackFormat.DROP_IN: drop_in}
+        writers = WRITERS if writers is None else writers
         return Deliverer(self.store, sender, writers, wake=self.rung, limits=limits, **more)
 
 
@@ -105,6 +111,12 @@ def write(_format: CallbackFormat, life: Life) -> bytes:
 
 def drop_in(life: Life) -> bytes:
     return json.dumps({"task_id": str(life.job.job_id)}).encode()
+
+
+WRITERS: Mapping[CallbackFormat, PayloadWriter] = {
+    CallbackFormat.SIGNED: lambda life: signed_body(life, BASE_URL),
+    CallbackFormat.DROP_IN: drop_in,
+}
 
 
 async def swept(deliverer: Deliverer) -> None:

@@ -53,8 +53,15 @@ def test_a_success_brings_a_parked_receiver_back() -> None:
     assert after_attempt(parked, DELIVERED, START + 6 * DAY).parked_at is None
 
 
-@pytest.mark.parametrize("status", [None, 302, 410, 429, 500])
-def test_only_2xx_is_a_success(status: int | None) -> None:
+def test_a_proper_410_is_no_failure_of_the_receiver_and_proves_it_alive() -> None:
+    gone = AttemptOutcome(410)
+    assert after_attempt(ReceiverHealth(), gone, START) == ReceiverHealth()
+    parked = after_failures(0 * DAY, 3 * DAY, 5 * DAY)
+    assert after_attempt(parked, gone, START + 6 * DAY) == ReceiverHealth()
+
+
+@pytest.mark.parametrize("status", [None, 302, 404, 429, 500])
+def test_everything_else_is_a_failure(status: int | None) -> None:
     health = after_failures(0 * DAY, 3 * DAY)
     assert after_attempt(health, AttemptOutcome(status), START + 5 * DAY).parked_at == START + 5 * DAY
 

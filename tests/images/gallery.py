@@ -42,14 +42,18 @@ class Gallery:
         allow: str = "127.0.0.1",
         metrics: Metrics | None = None,
     ) -> ImageArchive:
+        """Its pauses run by the clock of the gallery too."""
         client = OutboundClient(Guard(AllowList.parse(allow), url_max=4096))
-        return ImageArchive(PictureStore(self.database), store, client, Wake(), deadline=deadline, metrics=metrics)
+        pictures = PictureStore(self.database)
+        return ImageArchive(
+            pictures, store, client, Wake(), deadline=deadline, monotonic=lambda: self.clock().timestamp(), metrics=metrics
+        )
 
-    async def job(self, *urls: str) -> UUID:
+    async def job(self, *urls: str, **fields: Any) -> UUID:
         """A job that succeeded with pictures at these addresses."""
         self.made += 1
         factory, task = Factory(self.database), f"gallery-{self.made}"
-        (life,) = await factory.queued()
+        (life,) = await factory.queued(1, **fields)
         check = factory.check(task, Succeeded(urls, 5))
         await factory.tell(life.job.job_id, Claimed(hash_token(task)), Answered(1, Accepted(task)), check)
         return life.job.job_id

@@ -14,10 +14,10 @@ from uuid import UUID
 import pytest
 import structlog
 
-from app.images.archive import LEASE, ImageArchive
+from app.images.archive import LEASE, PROBE_PAUSE, ImageArchive
 from app.images.inspect import MAX_BYTES, inspect
 from app.images.next_try import FEW_TRIES, LONGEST, TRIES
-from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, open_image_store
+from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, ImageStoreUnavailableError, open_image_store
 from app.lifecycle.job import Picture, PictureState
 from app.lifecycle.states import JobState
 from app.storage.images import PictureFacts, PictureStore, Recorded, Reference
@@ -242,11 +242,73 @@ async def test_a_store_that_is_down_costs_no_try_and_is_found_again_when_it_is_b
     await swept(archive)  # asks the store alone
     assert ((await gallery.row(later))["attempts"], len(upstream.asked)) == (0, 1)
     (tmp_path / "away").rename(tmp_path / "images")
+    gallery.clock.advance(seconds=PROBE_PAUSE)
     await swept(archive)  # finds it again
     await swept(archive)
     for found in (job_id, later):
         row = await gallery.row(found)
         assert (row["state"], row["attempts"], row["error"]) == ("stored", 1, None)
+
+
+@dataclass(frozen=True)
+class HangingStore(ImageStore):
+    """A store that is down: puts fail, and a look at it takes until it is let go."""
+
+    looks: list[int] = field(default_factory=list)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def put_if_absent(self, sha256: str, extension: str, data: bytes) -> None:
+        raise ImageStoreUnavailableError
+
+    async def check(self) -> None:
+        self.looks.append(1)
+        await self.let_go.wait()
+        raise ImageStoreUnavailableError
+
+
+async def test_a_store_that_is_down_is_looked_at_once_at_a_time_with_a_pause_between(
+    gallery: Gallery, upstream: PictureServer
+) -> None:
+    upstream.pages["/a"] = http(DATA)
+    store = HangingStore(memory().store)
+    archive = gallery.archive(store)
+    await gallery.job(f"{upstream.url}/a")
+    await swept(archive)
+    for _ in range(3):  # as it is when one job after the other settles with pictures
+        await archive.sweep()
+        await asyncio.sleep(0)
+    assert len(store.looks) == 1, "one is under way"
+    store.let_go.set()
+    await archive.idle()
+    gallery.clock.advance(seconds=PROBE_PAUSE - 1)
+    assert await archive.sweep() == pytest.approx(1)
+    await archive.idle()
+    assert len(store.looks) == 1, "it has just ended"
+    gallery.clock.advance(seconds=1)
+    await swept(archive)
+    assert len(store.looks) == 2
+
+
+@dataclass(frozen=True)
+class TrippingStore(ImageStore):
+    """A store that fails as nobody thought of, and tells what it should not."""
+
+    async def put_if_absent(self, sha256: str, extension: str, data: bytes) -> None:
+        raise RuntimeError("https://pictures.example/a?token=hush")
+
+
+async def test_a_surprise_is_told_on_the_row_by_its_kind_alone_and_tried_again(
+    gallery: Gallery, upstream: PictureServer
+) -> None:
+    upstream.pages["/a"] = http(DATA)
+    job_id = await gallery.job(f"{upstream.url}/a")
+    with structlog.testing.capture_logs() as lines:
+        await swept(gallery.archive(TrippingStore(memory().store)))
+    row = await gallery.row(job_id)
+    assert (row["state"], row["attempts"], row["error"]) == ("pending", 1, "archiving it failed: RuntimeError")
+    assert row["due_at"] < gallery.clock.now + LEASE, "it was postponed, and not left to its lease"
+    assert [line["event"] for line in lines] == ["picture not stored"]
+    assert "hush" not in str(lines)
 
 
 async def test_a_crash_between_the_put_and_the_record_is_repeated_without_harm(

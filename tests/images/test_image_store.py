@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from hashlib import sha256
@@ -319,6 +321,21 @@ async def test_a_folder_is_found_again(tmp_path: Path) -> None:
     await opened(url).put_if_absent(SHA, "png", DATA)
     assert await whole(opened(url), SHA, "png") == DATA
     assert [each.name for each in tmp_path.iterdir()] == ["with space"]
+
+
+async def test_a_folder_has_threads_of_its_own(tmp_path: Path) -> None:
+    """The process's threads are all taken, and must not be all taken by a folder that hangs."""
+    store, let_go = open_image_store(f"file://{tmp_path}/images"), threading.Event()
+    assert store is not None
+    with ThreadPoolExecutor(1) as common:
+        asyncio.get_running_loop().set_default_executor(common)
+        try:
+            taken = asyncio.get_running_loop().run_in_executor(None, let_go.wait)
+            async with asyncio.timeout(30):
+                await store.put_if_absent("ab" * 32, "png", b"picture")
+            assert not taken.done()
+        finally:
+            let_go.set()
 
 
 def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:

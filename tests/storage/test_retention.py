@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from app.errors import StorageUnavailableError
 from app.lifecycle.job import CallbackFormat, Life
@@ -57,7 +57,7 @@ async def test_settled_jobs_go_with_all_that_hangs_on_them(
         await delivered(factory, life)
     clock.advance(days=31)
     young = await factory.in_state(JobState.SUCCEEDED)
-    pruned = await retention.prune(MONTH, keep_pictured=False)
+    pruned = await retention.prune(MONTH, archiving=False)
     assert (pruned.jobs, pruned.reached) == (3, None)
     assert await ids(factory.database) == {young.job.job_id}
     left = await rows_of(factory.database)
@@ -70,7 +70,7 @@ async def test_what_is_not_settled_stays(
 ) -> None:
     await factory.in_state(state)
     clock.advance(days=400)
-    assert (await retention.prune(MONTH, keep_pictured=False)).jobs == 0
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 0
     assert len(await ids(factory.database)) == 1
 
 
@@ -88,7 +88,7 @@ async def test_open_books_a_waiting_delivery_and_unbooked_usage_stay(
         await connection.execute(update(t.jobs).where(t.jobs.c.job_id == unbooked.job.job_id).values(values))
     goes = await factory.in_state(JobState.SUCCEEDED)
     clock.advance(days=31)
-    assert (await retention.prune(MONTH, keep_pictured=False)).jobs == 1
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 1
     stay = {life.job.job_id for life in (open_books, undelivered, unbooked)}
     assert await ids(factory.database) == stay
     assert goes.job.job_id not in stay
@@ -101,9 +101,9 @@ async def test_batches_go_on_behind_each_other_past_what_stays(
     for _ in range(5):
         await factory.in_state(JobState.SUCCEEDED)
     clock.advance(days=31)
-    first = await retention.prune(MONTH, keep_pictured=False, limit=2)
-    second = await retention.prune(MONTH, keep_pictured=False, after=first.reached, limit=2)
-    third = await retention.prune(MONTH, keep_pictured=False, after=second.reached, limit=2)
+    first = await retention.prune(MONTH, archiving=False, limit=2)
+    second = await retention.prune(MONTH, archiving=False, after=first.reached, limit=2)
+    third = await retention.prune(MONTH, archiving=False, after=second.reached, limit=2)
     assert [batch.jobs for batch in (first, second, third)] == [2, 2, 1]
     assert first.reached is not None
     assert third.reached is None
@@ -115,7 +115,7 @@ async def test_usage_outlives_the_jobs(factory: Factory, retention: RetentionSto
     usage, day = UsageStore(factory.database), clock.now.date()
     before = await usage.days(day, day, None)
     clock.advance(days=31)
-    assert (await retention.prune(MONTH, keep_pictured=False)).jobs == 1
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 1
     await usage.sum_up()
     assert await usage.days(day, day, None) == before != []
 
@@ -127,15 +127,41 @@ async def test_what_has_pictures_in_the_archive_waits_until_they_are_let_go_of(
     async with factory.database.writing() as connection:
         ours = update(t.images).where(t.images.c.job_id == pictured.job.job_id)
         await connection.execute(ours.values(state="stored", sha256="ab" * 32, due_at=None))
+        theirs = update(t.images).where(t.images.c.job_id == other.job.job_id)
+        await connection.execute(theirs.values(state="given_up", due_at=None))
     clock.advance(days=31)
     assert await retention.pictured(MONTH) == [pictured.job.job_id]
-    assert (await retention.prune(MONTH, keep_pictured=True)).jobs == 1
+    assert (await retention.prune(MONTH, archiving=True)).jobs == 1
     assert await ids(factory.database) == {pictured.job.job_id}
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 0, "nobody would find them any more"
     async with factory.database.writing() as connection:
         await connection.execute(ours.values(state="given_up", sha256=None))
     assert await retention.pictured(MONTH) == []
-    assert (await retention.prune(MONTH, keep_pictured=True)).jobs == 1
+    assert (await retention.prune(MONTH, archiving=True)).jobs == 1
     assert other.job.job_id not in await ids(factory.database)
+
+
+async def test_what_has_pictures_still_to_be_stored_waits_for_the_store(
+    factory: Factory, retention: RetentionStore, clock: HandClock
+) -> None:
+    """The store was down all the time; and one of the two pictures was stored before."""
+    life = await factory.in_state(JobState.SUCCEEDED)
+    async with factory.database.writing() as connection:
+        first = {"job_id": life.job.job_id, "index": 1, "source_url": "https://images/2.jpeg", "attempts": 1}
+        stored = {"state": "stored", "sha256": "ab" * 32, "created_at": clock.now, "stored_at": clock.now}
+        await connection.execute(insert(t.images).values(**first, **stored))
+    clock.advance(days=31)
+    assert await retention.pictured(MONTH) == []
+    assert (await retention.prune(MONTH, archiving=True)).jobs == 0
+    async with factory.database.writing() as connection:
+        await connection.execute(update(t.images).values(sha256=None, state="given_up", due_at=None))
+    assert (await retention.prune(MONTH, archiving=True)).jobs == 1
+
+
+async def test_what_nobody_archives_does_not_wait(factory: Factory, retention: RetentionStore, clock: HandClock) -> None:
+    await factory.in_state(JobState.SUCCEEDED)
+    clock.advance(days=31)
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 1
 
 
 async def test_the_pruner_lets_pictures_go_first_and_a_store_that_is_down_keeps_only_theirs(
@@ -143,8 +169,9 @@ async def test_the_pruner_lets_pictures_go_first_and_a_store_that_is_down_keeps_
 ) -> None:
     lives = [await factory.in_state(JobState.SUCCEEDED) for _ in range(3)]
     async with factory.database.writing() as connection:
+        await connection.execute(update(t.images).values(state="given_up", due_at=None))
         ours = update(t.images).where(t.images.c.job_id != lives[0].job.job_id)
-        await connection.execute(ours.values(state="stored", sha256="ab" * 32, due_at=None))
+        await connection.execute(ours.values(state="stored", sha256="ab" * 32))
     clock.advance(days=31)
     down, released = True, []
 
@@ -170,7 +197,7 @@ async def test_pruning_walks_the_settled_in_their_order(factory: Factory, retent
         await factory.in_state(JobState.SUCCEEDED)
     clock.advance(days=31)
     with statements_of(factory.database) as sent:
-        await retention.prune(MONTH, keep_pictured=False, limit=1)
+        await retention.prune(MONTH, archiving=False, limit=1)
     (statement,) = [s for s in sent if "ORDER BY jobs.finished_at" in s[0]]
     async with factory.database.writing() as connection:
         if not factory.database.is_sqlite:
