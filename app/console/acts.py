@@ -69,7 +69,7 @@ ACTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "receiver.resume": lambda d: f"Resumed receiver {d.get('origin')}",
     "delivery_secret.rotate": lambda d: "Rotated the delivery secret",
     "tenant.set": _limits,
-    "key.create": lambda d: f"Made a key{_named(d)}, which may {', '.join(d.get('scopes', ()))}",
+    "key.create": lambda d: f"Made a key{_named(d)} with {', '.join(d.get('scopes', ()))}",
     "key.revoke": lambda d: "Revoked a key",
 }
 
