@@ -103,21 +103,29 @@ async def test_a_stop_does_not_wait_for_a_collector_that_hangs(collector: Collec
     async with asyncio.timeout(PATIENCE):
         await traces.aclose()
         await collector.asked.wait()
-    sending = [thread for thread in threading.enumerate() if thread.name == "last spans"]
-    assert [thread.daemon for thread in sending] == [True]  # it would have ended, had the stop waited for the collector
+    [sending] = _last_spans()
+    assert sending.daemon  # it would have ended, had the stop waited for the collector
     collector.answers.set()
-    await asyncio.to_thread(sending[0].join, PATIENCE)
+    await asyncio.to_thread(sending.join, PATIENCE)
     assert collector.names() == ["submit"]
 
 
 async def test_a_collector_that_is_down_harms_nothing(monkeypatch: pytest.MonkeyPatch, unused_url: str) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", unused_url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     traces = open_traces()
     for _ in range(3000):  # more than the queue of spans to send holds
         with traces.work("submit", caused_by=None) as span:
             span.ended("accepted", failed=False)
     async with asyncio.timeout(PATIENCE):
         await traces.aclose()
+    for sending in _last_spans():  # it draws random pauses: not beside the tests that come next
+        await asyncio.to_thread(sending.join, PATIENCE)
+        assert not sending.is_alive()
+
+
+def _last_spans() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "last spans"]
 
 
 def test_that_spans_are_lost_is_said_once_and_that_they_are_no_longer_too() -> None:
