@@ -23,7 +23,7 @@ _Header = Annotated[
 ]
 
 
-def read_idempotency_key(request: Request, _header: _Header = None) -> str | None:
+async def read_idempotency_key(request: Request, _header: _Header = None) -> str | None:
     """FastAPI dependency: the key, bare or quoted as the IETF draft writes it.
 
     Raises:

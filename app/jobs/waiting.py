@@ -24,7 +24,7 @@ _Header = Annotated[
 ]
 
 
-def read_wait(request: Request, _header: _Header = None) -> int | None:
+async def read_wait(request: Request, _header: _Header = None) -> int | None:
     """FastAPI dependency: the seconds that the caller prefers to wait, as far as they are granted; None where it says none."""
     wanted = _WAIT.search(", ".join(request.headers.getlist("Prefer")))
     return min(int(wanted[1]), WAIT_MAX) if wanted else None

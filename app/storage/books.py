@@ -13,23 +13,17 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, case, func, insert, select, union_all, update
+from sqlalchemy import ColumnElement, Table, case, func, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.job import Books, Job, Life
 from app.lifecycle.limits import Limits, Standing
 from app.lifecycle.states import JobState
 from app.storage import tables as t
+from app.storage.many import insert_many, update_many
 
 _FIGURES = t.USAGE_FIGURES
 _SETTLED = {JobState.SUCCEEDED: "succeeded", JobState.FAILED: "failed", JobState.CANCELED: "canceled"}
-
-
-_mark = (
-    update(t.jobs)
-    .where(t.jobs.c.job_id == bindparam("is_job_id"))
-    .values({name: bindparam(name) for name in ("booked_open", "booked_held", "booked_consumed")})
-)
 
 
 async def enter(connection: AsyncConnection, lives: Iterable[Life], now: datetime) -> None:
@@ -40,8 +34,7 @@ async def enter(connection: AsyncConnection, lives: Iterable[Life], now: datetim
             for name, amount in figures.items():
                 sums[life.job.tenant, day][name] += amount
     rows = [{"tenant": tenant, "day": day, **figures} for (tenant, day), figures in sums.items() if any(figures.values())]
-    if rows:
-        await connection.execute(insert(t.usage_entries), rows)
+    await insert_many(connection, t.usage_entries, rows)
 
 
 def booked(life: Life) -> Job:
@@ -53,9 +46,8 @@ def booked(life: Life) -> Job:
 async def mark(connection: AsyncConnection, lives: Sequence[Life]) -> None:
     """Notes on the jobs what `enter` has written of them."""
     rows = [(life.job.job_id, life.books) for life in lives]
-    values = [{"is_job_id": i, "booked_open": b.open, "booked_held": b.held, "booked_consumed": b.consumed} for i, b in rows]
-    if values:
-        await connection.execute(_mark, values)
+    values = [{"was_job_id": i, "booked_open": b.open, "booked_held": b.held, "booked_consumed": b.consumed} for i, b in rows]
+    await update_many(connection, t.jobs, values)
 
 
 async def limits_of(connection: AsyncConnection, tenants: Sequence[str]) -> dict[str, tuple[Limits, datetime | None]]:

@@ -13,9 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, tuple_
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.job import Job, Life
@@ -27,6 +25,7 @@ from app.storage import tables as t
 from app.storage.audit import write_acts
 from app.storage.database import Database
 from app.storage.lives import act_on_job, job_row, lives_of, lock, metadata_rows, write_events, write_outbox
+from app.storage.many import insert_absent, insert_many
 from app.storage.reuse import Wanted, hold, reusable, taken_over
 
 Mark = tuple[str, str | UUID]  #: a tenant, and what no two of its orders may share: an idempotency key, or the job they repeat
@@ -180,20 +179,13 @@ class _Group:
     async def _insert(self, orders: dict[int, tuple[Life, ...]]) -> dict[int, tuple[Life, ...]]:
         """Writes these lives; returns those of the orders that nobody else was faster with."""
         # In the order of the marks: two groups that hold the same ones would otherwise wait for each other.
-        firsts = sorted((lives[0] for lives in orders.values()), key=lambda life: str(Order((life.job,)).mark))
-        inserted = await self._insert_if_absent(firsts)
-        created = {n: lives for n, lives in orders.items() if lives[0].job.job_id in inserted}
-        if rest := [life for lives in created.values() for life in lives[1:]]:
-            await self.connection.execute(insert(t.jobs), [_row(life) for life in rest])
-        await self._write_what_goes_with([life for lives in created.values() for life in lives])
-        return {n: tuple(life.with_job(books.booked(life)) for life in lives) for n, lives in created.items()}
-
-    async def _insert_if_absent(self, lives: Sequence[Life]) -> set[UUID]:
-        if not lives:
-            return set()
-        insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
-        statement = insert_for(t.jobs).on_conflict_do_nothing().returning(t.jobs.c.job_id)
-        return set((await self.connection.execute(statement, [_row(life) for life in lives])).scalars())
+        jobs = {n: tuple(books.booked(life) for life in lives) for n, lives in orders.items()}
+        firsts = sorted((made[0] for made in jobs.values()), key=lambda job: str(Order((job,)).mark))
+        inserted = await insert_absent(self.connection, t.jobs, [job_row(job) for job in firsts])
+        created = {n: made for n, made in jobs.items() if made[0].job_id in inserted}
+        await insert_many(self.connection, t.jobs, [job_row(job) for made in created.values() for job in made[1:]])
+        await self._write_what_goes_with([life for n in created for life in orders[n]])
+        return {n: tuple(map(Life.with_job, orders[n], made)) for n, made in created.items()}
 
     async def _tell_repeated(self, orders: Sequence[Order]) -> None:
         """The timelines of the jobs that these new ones repeat say so, and who asked for it; see `HistoryStore.events`."""
@@ -217,8 +209,7 @@ class _Group:
             self.connection, [(life.job.job_id, event) for life in lives for event in _events(life.job)], self.now
         )
         await write_outbox(self.connection, settled, self.now)
-        if pairs := [row for life in lives for row in metadata_rows(life.job)]:
-            await self.connection.execute(insert(t.job_metadata), pairs)
+        await insert_many(self.connection, t.job_metadata, [row for life in lives for row in metadata_rows(life.job)])
 
 
 def _first_of_each(orders: Sequence[Order]) -> Iterable[tuple[int, Order]]:
@@ -251,10 +242,6 @@ def _job_at(job: Job, now: datetime) -> Job:
     if job.is_settled:
         return replace(job, created_at=now, updated_at=now, finished_at=now)
     return replace(job, created_at=now, updated_at=now, due_at=now)
-
-
-def _row(life: Life) -> dict[str, Any]:
-    return job_row(books.booked(life))
 
 
 def _events(job: Job) -> Iterable[Event]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Table, select
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,6 +31,7 @@ from app.storage import books
 from app.storage import tables as t
 from app.storage.audit import Act, write_acts
 from app.storage.database import Database
+from app.storage.many import insert_many, update_many
 
 Decide = Callable[[Life, News, datetime], Change]
 
@@ -140,7 +141,7 @@ async def lives_of(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> lis
 async def write_events(connection: AsyncConnection, happened: Sequence[tuple[UUID, Event]], now: datetime) -> None:
     if happened:
         rows = [{"job_id": job_id, "at": now, "type": e.type, "data": dict(e.data)} for job_id, e in happened]
-        await connection.execute(insert(t.events), rows)
+        await insert_many(connection, t.events, rows)
 
 
 def act_on_job(by: By | None, action: str, job: Job, data: dict[str, Any]) -> list[Act]:
@@ -167,11 +168,9 @@ def _acts_of(news: News, change: Change) -> list[Act]:
 async def write_outbox(connection: AsyncConnection, settled: Sequence[Life], now: datetime) -> None:
     """What the settling of these jobs makes due, in the same transaction: a delivery to the caller, pictures to fetch."""
     deliveries = [_delivery_row(life.job, now) for life in settled if life.job.callback_url is not None]
-    if deliveries:
-        await connection.execute(insert(t.deliveries), deliveries)
+    await insert_many(connection, t.deliveries, deliveries)
     pictures = [row for life in settled for row in _picture_rows(life, now)]
-    if pictures:
-        await connection.execute(insert(t.images), pictures)
+    await insert_many(connection, t.images, pictures)
 
 
 async def _with_submissions(
@@ -236,51 +235,31 @@ _PICTURE_COLUMNS = (
     "index", "source_url", "state", "sha256", "media_type", "width", "height", "bytes", "has_thumbnail", "size_matches",
 )  # fmt: skip
 
-_update_job = (
-    update(t.jobs)
-    .where(
-        t.jobs.c.job_id == bindparam("is_job_id"),
-        t.jobs.c.state == bindparam("was_state"),
-        t.jobs.c.submission == bindparam("was_submission"),
-    )
-    .values({name: bindparam(name) for name in _JOB_COLUMNS})
-)
-_update_submission = (
-    update(t.submissions)
-    .where(
-        t.submissions.c.job_id == bindparam("is_job_id"),
-        t.submissions.c.number == bindparam("is_number"),
-        t.submissions.c.outcome == bindparam("was_outcome"),
-    )
-    .values({name: bindparam(name) for name in _SUBMISSION_COLUMNS})
-)
-
 
 async def _write(connection: AsyncConnection, pairs: Sequence[tuple[Life, Life]]) -> None:
     jobs, changed, added = [], [], []
     for before, after in pairs:
         if after.job != before.job or after.job.booked != before.job.booked:
-            guard = {"was_state": before.job.state, "was_submission": before.job.submission}
-            jobs.append({**_job_values(after.job), "is_job_id": after.job.job_id, **guard})
+            job = before.job
+            guard = {"was_job_id": job.job_id, "was_state": job.state.value, "was_submission": job.submission}
+            jobs.append({**_job_values(after.job), **guard})
         known = {s.number: s for s in before.submissions}
         for s in after.submissions:
             was = known.get(s.number)
             if was is None:
                 added.append(_submission_row(s))
             elif s != was:
-                guard = {"is_job_id": s.job_id, "is_number": s.number, "was_outcome": was.outcome}
+                guard = {"was_job_id": s.job_id, "was_number": s.number, "was_outcome": was.outcome.value}
                 changed.append({**_submission_values(s), **guard})
-    await _guarded(connection, _update_job, jobs)
-    await _guarded(connection, _update_submission, changed)
-    if added:
-        await connection.execute(insert(t.submissions), added)
+    await _guarded(connection, t.jobs, jobs)
+    await _guarded(connection, t.submissions, changed)
+    await insert_many(connection, t.submissions, added)
 
 
-async def _guarded(connection: AsyncConnection, statement: Any, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        done = await connection.execute(statement, rows)
-        if done.rowcount != len(rows):
-            raise GuardError(f"{done.rowcount} of {len(rows)} rows were as their lock promised")
+async def _guarded(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
+    done = await update_many(connection, table, rows)
+    if done != len(rows):
+        raise GuardError(f"{done} of {len(rows)} rows were as their lock promised")
 
 
 def job_row(job: Job) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.news import CalledBack
@@ -17,6 +17,7 @@ from app.lifecycle.transitions import CALLBACKS_TOLD, Change
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.lives import Decide, apply_locked, lock
+from app.storage.many import insert_many
 
 #: Receipts kept for one submission; a flood is counted on the submission, not stored.
 RECEIPTS_MAX = CALLBACKS_TOLD
@@ -91,8 +92,7 @@ class ReceiptStore:
                 results.append((outcome, job_id))
                 if change.after.submission(called.number).callbacks <= RECEIPTS_MAX:
                     rows_to_keep.append(_row(job_id, called.number, receipt, outcome, now))
-            if rows_to_keep:
-                await connection.execute(insert(t.callbacks), rows_to_keep)
+            await insert_many(connection, t.callbacks, rows_to_keep)
             return results
 
     async def of_job(self, job_id: UUID) -> list[StoredReceipt]:
