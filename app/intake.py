@@ -28,7 +28,7 @@ from app.storage.grouped import GroupedWriter
 from app.storage.intake import IntakeStore, Order, Taken
 from app.traces.spans import Traces
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Wanted(Protocol):

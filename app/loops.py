@@ -10,7 +10,7 @@ import structlog
 
 from app.errors import StorageUnavailableError
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 #: One pass over what is due. Returns in how many seconds it wants to run again (0: at once); None leaves it to the floor.
 Sweep = Callable[[], Awaitable[float | None]]

@@ -101,7 +101,7 @@ from app.upstream.client import Timeouts, UpstreamClient
 from app.usage.router import router as usage_router
 from app.vault import NoKeyFitsError, Vault, key_beside
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 #: Their order matters where one path could be taken for another: /jobs/export before /jobs/{job_id}.
 ROUTERS = (

@@ -20,7 +20,7 @@ from app.errors import StorageUnavailableError
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_STORAGE = 2  #: seconds; what a caller is told to wait for the database
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 #: Pydantic's words for a text whose length does not fit, where a check of ours comes before the one of the length.
 _ITEMS = re.compile(r"Value should have (at (?:least|most) \d+) items? after validation, not \d+")

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.problems import FieldProblem, Problem, field_problem, internal_error, invalid, printable
 from app.traces.spans import Span, Traces
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 Model = TypeVar("Model", bound=BaseModel)
 
 BODY_SECONDS = 10.0  #: how long a caller's body may take

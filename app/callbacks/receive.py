@@ -17,7 +17,7 @@ from app.storage.receipts import CallbackOutcome, Receipt, ReceiptStore
 from app.traces.spans import Traces
 from app.upstream.wire import read_callback
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 SAMPLE_MAX = 2000  #: characters of a body that an operator may look at
 READ_AT_ONCE_MAX = 16 * 1024  #: bytes of a body that is read between other work; a larger one is read beside it

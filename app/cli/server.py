@@ -22,7 +22,7 @@ from app.errors import GatewayError, SettingsError
 from app.problems import too_many_connections
 from app.requests import RequestLog
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 CONNECTIONS_MAX = 5000  #: at once; 503 beyond
 CONNECTIONS_BESIDE = 50  #: the same, of a server beside other work

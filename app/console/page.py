@@ -22,7 +22,7 @@ from app.errors import StorageUnavailableError
 from app.problems import Problem, field_problem, invalid
 from app.requests import read_body
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 FORM_MAX = 256 * 1024  #: bytes
 SAID = "gateway_said"  #: the cookie that carries one line over a redirect

@@ -22,7 +22,7 @@ from app.storage.deliveries import MANUAL, Attempt, ClaimedDelivery, DeliverySto
 from app.storage.grouped import GroupedWriter
 from app.traces.spans import Fact, Traces
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 #: Writes the body of a delivery, once; each format has its own.
 PayloadWriter = Callable[[Life], bytes]

@@ -16,7 +16,7 @@ from app.outbound.errors import OutboundError
 from app.storage.deliveries import Attempt, ClaimedDelivery
 from app.traces.spans import Traces
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 CALL_DEADLINE = timedelta(seconds=15)  #: from the lookup of the name to the end of the answer
 EXCERPT_MAX = 2000  #: characters that are kept of an answer's body

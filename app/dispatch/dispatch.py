@@ -19,7 +19,7 @@ from app.storage.queue import Claim, QueueStore
 from app.traces.spans import Span, Traces
 from app.upstream.client import UpstreamClient, outcome_of
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 SENDERS = 100  #: submits under way at once in one process
 RECORD_GRACE = 3.0  #: seconds that a stop waits for the last records

@@ -16,7 +16,7 @@ from app.drop_in.generate_request import BadRequestError
 from app.errors import StorageUnavailableError
 from app.problems import RETRY_AFTER_STORAGE, Problem
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 #: The document's words, where it has some.
 _DETAILS = {401: "API key is missing or invalid.", 404: "task does not exist."}

@@ -32,7 +32,7 @@ from app.outbound.errors import OutboundError
 from app.storage.images import DuePicture, PictureFacts, PictureStore, Recorded
 from app.traces.spans import Span, Traces
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 FETCHERS = 8  #: pictures under way at once in one process; each holds up to twice 32 MiB
 RESTORERS = 2  #: lost objects fetched again at once

@@ -23,7 +23,7 @@ from app.requests import read_model
 from app.whole_number import WHOLE
 
 router = APIRouter(prefix="/jobs/{job_id}/images/{index}", tags=["jobs"], responses=problems(401, 403, 404, 503))
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 BODY_MAX = 1024  #: bytes
 RETRY_AFTER = 10  #: seconds; what a caller is told to wait for the picture store

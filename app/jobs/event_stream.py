@@ -24,7 +24,7 @@ from app.lifecycle.states import SETTLED, JobState
 from app.settlement.watchers import EVENTS_AT_ONCE, Watch, Watchers
 from app.storage.history import StoredEvent
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 RETRY_MS = (1000, 3000)  #: between these, so that the clients of a replica that stops do not come back as one
 _SETTLING = {state.value: state for state in SETTLED}  #: the events that settle a job bear the names of the states

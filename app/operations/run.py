@@ -20,7 +20,7 @@ from app.storage.intake import Order, Taken
 from app.storage.lives import LifeStore
 from app.storage.operations import Operation, OperationStore, Reached
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 BATCH = 50  #: jobs of one transaction
 LOOKED_AT_MAX = 5000  #: jobs that the search for one batch may test

@@ -27,7 +27,7 @@ from app.storage.usage import UsageStore
 from app.traces.spans import Span, Traces
 from app.upstream.client import UpstreamClient, outcome_of
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 CHECKERS = 50  #: checks under way at once in one process
 DROPPED, ENTRIES, UNBOOKED = 100, 1000, 200  #: rows of each kind that one pass of housekeeping takes

@@ -11,7 +11,7 @@ import structlog
 from app.errors import GatewayError
 from app.storage.retention import Place, RetentionStore
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 BATCH = 100  #: jobs in one transaction
 

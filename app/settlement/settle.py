@@ -28,7 +28,7 @@ from app.storage.gate_row import GateStore
 from app.storage.grouped import GroupedWriter
 from app.storage.lives import LifeStore
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 Kind = Literal["dispatch", "reconcile", "watch", "archive", "deliver", "operate"]
 

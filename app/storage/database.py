@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.clock import Clock, system_clock
 from app.errors import SettingsError, StorageUnavailableError
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 #: SQLSTATE classes that say nothing about our statement, only about the server's moment: connection trouble, out of
 #: resources, operator intervention, deadlock or serialization failure.

@@ -21,7 +21,7 @@ from app.errors import StorageUnavailableError
 from app.storage.database import Database
 from app.storage.tables import metadata
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 _PAUSE, _PAUSE_MAX = 2.0, 10.0  #: seconds between tries of a migration that did not get its lock: many times what one may take
 

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from app.errors import StorageUnavailableError
 from app.storage.database import Database
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 _CHANNEL = "gateway_wakeups"
 _SEND_EVERY = 0.1  #: seconds; a NOTIFY takes a lock over the whole database, so a process sends at most ten a second

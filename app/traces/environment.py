@@ -18,7 +18,7 @@ import structlog
 from app.errors import SettingsError
 from app.traces.spans import Traces
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 _OTLP, _OTLP_TRACES = "OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"
 _WITH_ARGUMENT = ("traceidratio", "parentbased_traceidratio")

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from app.traces.open_telemetry import OpenTelemetryTraces
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def exported_traces() -> OpenTelemetryTraces:

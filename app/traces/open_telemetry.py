@@ -21,7 +21,7 @@ from opentelemetry.util.types import Attributes
 from app import __version__
 from app.traces.spans import Fact, Span, Traces
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 SERVICE = "qwen-image-gateway"  #: the service's name, unless OTEL_SERVICE_NAME says another
 LAST_SPANS = timedelta(seconds=2)  #: how long a stop waits until they are sent
