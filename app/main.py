@@ -48,6 +48,7 @@ from app.jobs.export import router as export_router
 from app.jobs.forecaster import Forecaster
 from app.jobs.listing import router as listing_router
 from app.jobs.quote import router as quote_router
+from app.jobs.router import accept_router
 from app.jobs.router import router as jobs_router
 from app.jobs.timeline import router as timeline_router
 from app.lifecycle import gate as gates
@@ -103,11 +104,12 @@ from app.vault import NoKeyFitsError, Vault, key_beside
 
 log = structlog.get_logger(__name__)
 
-#: Their order matters where one path could be taken for another: /jobs/export before /jobs/{job_id}.
+#: Their order matters where one path could be taken for another: /jobs/export before /jobs/{job_id}. First is what comes most.
 ROUTERS = (
-    batch_router, quote_router, export_router, listing_router, timeline_router, jobs_router, images_router, usage_router,
-    deliveries_router, callbacks_router, dispatch_router, drop_in_router, keys_router, tenants_router, receivers_router,
-    operations_router, acts_router, audit_router, stats_router, metrics_router, health.router, *console_routers,
+    accept_router, callbacks_router, batch_router, quote_router, export_router, listing_router, timeline_router,
+    jobs_router, images_router, usage_router, deliveries_router, dispatch_router, drop_in_router, keys_router,
+    tenants_router, receivers_router, operations_router, acts_router, audit_router, stats_router, metrics_router,
+    health.router, *console_routers,
 )  # fmt: skip
 
 OPERATE_EVERY = 2.0  #: seconds between looks for operations that nobody rang for

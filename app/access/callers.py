@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from app.access.api_key import hash_key
 from app.access.last_use import LastUse
@@ -17,7 +18,7 @@ from app.storage.keys import KeyStore, StoredKey
 
 __all__ = ["Access", "Caller", "CurrentCaller", "Scope", "bearer", "current_caller"]
 
-LOOKUPS_AT_ONCE = 2  #: statements; each looks up all keys that came in meanwhile
+LOOKUPS_AT_ONCE = 1  #: statements; each looks up all keys that came in meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,12 @@ bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`Autho
 
 
 async def current_caller(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)] = None
 ) -> Caller:
-    """FastAPI dependency: the caller, or Problem 401."""
+    """FastAPI dependency, and to be called with the request alone: the caller, or Problem 401."""
     access: Access = request.state.gateway.access
-    caller = await access.caller(credentials.credentials) if credentials else None
+    scheme, api_key = get_authorization_scheme_param(request.headers.get("Authorization"))
+    caller = await access.caller(api_key) if api_key and scheme.lower() == "bearer" else None
     if caller is None:
         raise unauthorized()
     return caller

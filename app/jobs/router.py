@@ -18,13 +18,15 @@ from app.jobs.waiting import PreferredWait, waited
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.transitions import Effect
 from app.own_job import by_caller, own_life
+from app.plain_route import PlainRoute
 from app.problems import Problem, not_found
 from app.response_headers import headers
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
+accept_router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503), route_class=PlainRoute)
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503), route_class=PlainRoute)
 
 
-@router.post(
+@accept_router.post(
     "",
     status_code=202,
     response_model=JobView,

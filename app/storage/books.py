@@ -20,31 +20,33 @@ from app.lifecycle.job import Books, Job, Life
 from app.lifecycle.limits import Limits, Standing
 from app.lifecycle.states import JobState
 from app.storage import tables as t
-from app.storage.many import insert_many, update_many
+from app.storage.many import update_many
 
 _FIGURES = t.USAGE_FIGURES
 _SETTLED = {JobState.SUCCEEDED: "succeeded", JobState.FAILED: "failed", JobState.CANCELED: "canceled"}
 
 
-async def enter(connection: AsyncConnection, lives: Iterable[Life], now: datetime) -> None:
-    """Writes what these changed lives differ by from what is booked of them. (`booked` tells the jobs themselves.)"""
+def entries(lives: Iterable[Life], now: datetime) -> list[dict[str, Any]]:
+    """Rows of `usage_entries`: what these changed lives differ by from what is booked of them.
+
+    They go with the jobs that `booked` tells.
+    """
     sums: defaultdict[tuple[str, date], dict[str, int]] = defaultdict(lambda: dict.fromkeys(_FIGURES, 0))
     for life in lives:
         for day, figures in _differences(life, now):
             for name, amount in figures.items():
                 sums[life.job.tenant, day][name] += amount
-    rows = [{"tenant": tenant, "day": day, **figures} for (tenant, day), figures in sums.items() if any(figures.values())]
-    await insert_many(connection, t.usage_entries, rows)
+    return [{"tenant": tenant, "day": day, **figures} for (tenant, day), figures in sums.items() if any(figures.values())]
 
 
 def booked(life: Life) -> Job:
-    """The job, as it is once `enter` has written its difference."""
+    """The job, as it is once its difference is written."""
     books = life.books
     return life.job if life.job.booked == books else replace(life.job, booked=books)
 
 
 async def mark(connection: AsyncConnection, lives: Sequence[Life]) -> None:
-    """Notes on the jobs what `enter` has written of them."""
+    """Notes on the jobs that `entries` of them are written."""
     rows = [(life.job.job_id, life.books) for life in lives]
     values = [{"was_job_id": i, "booked_open": b.open, "booked_held": b.held, "booked_consumed": b.consumed} for i, b in rows]
     await update_many(connection, t.jobs, values)

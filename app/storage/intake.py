@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import Table, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.job import Job, Life
@@ -24,8 +24,8 @@ from app.storage import books
 from app.storage import tables as t
 from app.storage.audit import write_acts
 from app.storage.database import Database
-from app.storage.lives import act_on_job, job_row, lives_of, lock, metadata_rows, write_events, write_outbox
-from app.storage.many import insert_absent, insert_many
+from app.storage.lives import act_on_job, event_rows, job_row, lives_of, lock, metadata_rows, outbox_rows, write_events
+from app.storage.many import insert_absent, insert_many, insert_together
 from app.storage.reuse import Wanted, hold, reusable, taken_over
 
 Mark = tuple[str, str | UUID]  #: a tenant, and what no two of its orders may share: an idempotency key, or the job they repeat
@@ -95,7 +95,7 @@ class IntakeStore:
 async def take_orders(database: Database, connection: AsyncConnection, orders: Sequence[Order]) -> list[Taken]:
     """The same, in a transaction of the caller's."""
     limits = await books.lock_limits(connection, sorted({order.tenant for order in orders}))
-    now = await database.now(connection)
+    now = await database.now(connection) if limits else database.began(connection)
     return await _Group(database, connection, now, limits).take([_at(order, now) for order in orders])
 
 
@@ -203,13 +203,14 @@ class _Group:
         await write_acts(self.connection, acts, self.now)
 
     async def _write_what_goes_with(self, lives: Sequence[Life]) -> None:
-        settled = [life for life in lives if life.job.is_settled]
-        await books.enter(self.connection, lives, self.now)
-        await write_events(
-            self.connection, [(life.job.job_id, event) for life in lives for event in _events(life.job)], self.now
-        )
-        await write_outbox(self.connection, settled, self.now)
-        await insert_many(self.connection, t.job_metadata, [row for life in lives for row in metadata_rows(life.job)])
+        happened = [(life.job.job_id, event) for life in lives for event in _events(life.job)]
+        rows: dict[Table, list[dict[str, Any]]] = {
+            t.usage_entries: books.entries(lives, self.now),
+            t.events: event_rows(happened, self.now),
+            t.job_metadata: [row for life in lives for row in metadata_rows(life.job)],
+            **outbox_rows([life for life in lives if life.job.is_settled], self.now),
+        }
+        await insert_together(self.connection, rows)
 
 
 def _first_of_each(orders: Sequence[Order]) -> Iterable[tuple[int, Order]]:

@@ -89,13 +89,14 @@ class KeyStore:
 
     async def find_open(self, secret_hashes: Sequence[bytes]) -> list[StoredKey | None]:
         """The keys of these hashes, by one statement; None for each that is unknown, revoked or expired at this moment."""
-        async with self.database.reading() as connection:
-            rows = (await connection.execute(select(t.api_keys).where(t.api_keys.c.secret_hash.in_(set(secret_hashes))))).all()
-            found = {row.secret_hash: _key(row) for row in rows}
-            if any(key.expires_at for key in found.values()):
-                now = await self.database.now(connection)
-                found = {secret_hash: key for secret_hash, key in found.items() if key.opens_at(now)}
-        return [key if key and key.revoked_at is None else None for key in map(found.get, secret_hashes)]
+        query = select(t.api_keys).where(t.api_keys.c.secret_hash.in_(set(secret_hashes)))
+        async with self.database.asking() as connection:
+            found = {row.secret_hash: _key(row) for row in await connection.execute(query)}
+            now = await self.database.now(connection) if any(key.expires_at for key in found.values()) else None
+        return [
+            key if key and key.revoked_at is None and (now is None or key.opens_at(now)) else None
+            for key in map(found.get, secret_hashes)
+        ]
 
     async def find(self, key_id: str) -> StoredKey | None:
         async with self.database.reading() as connection:

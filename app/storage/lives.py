@@ -31,7 +31,7 @@ from app.storage import books
 from app.storage import tables as t
 from app.storage.audit import Act, write_acts
 from app.storage.database import Database
-from app.storage.many import insert_many, update_many
+from app.storage.many import insert_many, insert_together, update_many
 
 Decide = Callable[[Life, News, datetime], Change]
 
@@ -111,12 +111,13 @@ async def apply_locked(
         changes.append(change)
     pairs = [(before, lives[job_id]) for job_id, before in first.items()]
     changed = [after for before, after in pairs if after != before]
-    await books.enter(connection, changed, now)
-    await _write(connection, [(before, after.with_job(books.booked(after))) for before, after in pairs if after != before])
-    await write_events(connection, happened, now)
-    await write_acts(connection, acts, now)
     settled = [after for before, after in pairs if after.job.is_settled and not before.job.is_settled]
-    await write_outbox(connection, settled, now)
+    added = await _write(
+        connection, [(before, after.with_job(books.booked(after))) for before, after in pairs if after != before]
+    )
+    what_goes_with_it = {t.usage_entries: books.entries(changed, now), t.events: event_rows(happened, now)}
+    await insert_together(connection, {t.submissions: added, **what_goes_with_it, **outbox_rows(settled, now)})
+    await write_acts(connection, acts, now)
     return changes
 
 
@@ -139,9 +140,11 @@ async def lives_of(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> lis
 
 
 async def write_events(connection: AsyncConnection, happened: Sequence[tuple[UUID, Event]], now: datetime) -> None:
-    if happened:
-        rows = [{"job_id": job_id, "at": now, "type": e.type, "data": dict(e.data)} for job_id, e in happened]
-        await insert_many(connection, t.events, rows)
+    await insert_many(connection, t.events, event_rows(happened, now))
+
+
+def event_rows(happened: Iterable[tuple[UUID, Event]], now: datetime) -> list[dict[str, Any]]:
+    return [{"job_id": job_id, "at": now, "type": e.type, "data": dict(e.data)} for job_id, e in happened]
 
 
 def act_on_job(by: By | None, action: str, job: Job, data: dict[str, Any]) -> list[Act]:
@@ -165,12 +168,10 @@ def _acts_of(news: News, change: Change) -> list[Act]:
             return []
 
 
-async def write_outbox(connection: AsyncConnection, settled: Sequence[Life], now: datetime) -> None:
+def outbox_rows(settled: Sequence[Life], now: datetime) -> dict[Table, list[dict[str, Any]]]:
     """What the settling of these jobs makes due, in the same transaction: a delivery to the caller, pictures to fetch."""
     deliveries = [_delivery_row(life.job, now) for life in settled if life.job.callback_url is not None]
-    await insert_many(connection, t.deliveries, deliveries)
-    pictures = [row for life in settled for row in _picture_rows(life, now)]
-    await insert_many(connection, t.images, pictures)
+    return {t.deliveries: deliveries, t.images: [row for life in settled for row in _picture_rows(life, now)]}
 
 
 async def _with_submissions(
@@ -236,7 +237,8 @@ _PICTURE_COLUMNS = (
 )  # fmt: skip
 
 
-async def _write(connection: AsyncConnection, pairs: Sequence[tuple[Life, Life]]) -> None:
+async def _write(connection: AsyncConnection, pairs: Sequence[tuple[Life, Life]]) -> list[dict[str, Any]]:
+    """Changes what is there under its guards; returns the rows of `submissions` that are new."""
     jobs, changed, added = [], [], []
     for before, after in pairs:
         if after.job != before.job or after.job.booked != before.job.booked:
@@ -253,7 +255,7 @@ async def _write(connection: AsyncConnection, pairs: Sequence[tuple[Life, Life]]
                 changed.append({**_submission_values(s), **guard})
     await _guarded(connection, t.jobs, jobs)
     await _guarded(connection, t.submissions, changed)
-    await insert_many(connection, t.submissions, added)
+    return added
 
 
 async def _guarded(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:

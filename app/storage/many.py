@@ -50,6 +50,20 @@ async def insert_many(connection: AsyncConnection, table: Table, rows: Sequence[
         await connection.execute(insert(table), rows)
 
 
+async def insert_together(connection: AsyncConnection, rows: Mapping[Table, Sequence[Row]]) -> None:
+    """Inserts rows of several tables, on PostgreSQL by one statement, at the end of which they must fit each other."""
+    some = {table: of_table for table, of_table in rows.items() if of_table}
+    if not some:
+        return
+    if connection.dialect.name == "postgresql":
+        text = _insert_all(tuple((table, tuple(of_table[0])) for table, of_table in some.items()))
+        documents = [_document(table, of_table) for table, of_table in some.items()]
+        await connection.exec_driver_sql(text, {name: rows for document in documents for name, rows in document.items()})
+    else:
+        for table, of_table in some.items():
+            await connection.execute(insert(table), of_table)
+
+
 async def insert_absent(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> set[Any]:
     """Inserts those of these rows that break no uniqueness; returns their primary keys."""
     if not rows:
@@ -75,7 +89,11 @@ def _document(table: Table, rows: Sequence[Row]) -> dict[str, str]:
         rows = [
             {**row, **{name: kind.process_bind_param(row[name], _DIALECT) for name, kind in lengths.items()}} for row in rows
         ]
-    return {"rows": to_json(rows, bytes_mode="hex").decode()}
+    return {_given(table): to_json(rows, bytes_mode="hex").decode()}
+
+
+def _given(table: Table) -> str:
+    return f"{table.name}_given"
 
 
 @cache
@@ -87,6 +105,13 @@ def _lengths_of_time(table: Table, names: tuple[str, ...]) -> dict[str, Duration
 @cache
 def _insert(table: Table, names: tuple[str, ...]) -> str:
     return _text(postgresql_insert(table).from_select(names, _values(table, names)))
+
+
+@cache
+def _insert_all(tables: tuple[tuple[Table, tuple[str, ...]], ...]) -> str:
+    *others, last = [_insert(table, names) for table, names in tables]
+    beside = ", ".join(f"other_{n} AS ({one})" for n, one in enumerate(others))
+    return f"WITH {beside} {last}" if beside else last
 
 
 @cache
@@ -113,7 +138,7 @@ def _values(table: Table, names: tuple[str, ...]) -> Any:
     """The rows of the document, each value of its column's type. Bytes travel as hex."""
     kinds = {name: table.c[name.removeprefix(WAS)].type for name in names}
     read = [column(name, Text() if isinstance(kind, LargeBinary) else kind) for name, kind in kinds.items()]
-    rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON)).table_valued(*read)
+    rows = func.json_to_recordset(cast(bindparam(_given(table), type_=Text()), JSON)).table_valued(*read)
     rows = rows.render_derived("given_rows", with_types=True)
     bytes_too = (
         func.decode(rows.c[name], literal_column("'hex'")).label(name) if isinstance(kind, LargeBinary) else rows.c[name]

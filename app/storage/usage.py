@@ -18,7 +18,8 @@ from app.lifecycle.limits import Limits, Standing
 from app.storage import books
 from app.storage import tables as t
 from app.storage.database import Database
-from app.storage.lives import lock, metadata_rows, write_outbox
+from app.storage.lives import lock, metadata_rows, outbox_rows
+from app.storage.many import insert_together
 
 _FIGURES = t.USAGE_FIGURES
 _J = t.jobs.c
@@ -101,10 +102,10 @@ class UsageStore:
             query = select(t.jobs.c.job_id).where(UNBOOKED).order_by(t.jobs.c.job_id).limit(limit)
             ids = (await connection.execute(query)).scalars().all()
             lives = [life for life in (await lock(connection, ids)).values() if _is_unbooked(life)] if ids else []
-            await books.enter(connection, lives, now)
+            outbox = outbox_rows([life for life in lives if life.job.booked is not None], now)
+            await insert_together(connection, {t.usage_entries: books.entries(lives, now), **outbox})
             await books.mark(connection, lives)
             await self._index_metadata(connection, [life for life in lives if life.job.booked is None])
-            await write_outbox(connection, [life for life in lives if life.job.booked is not None], now)
         return len(lives)
 
     async def _index_metadata(self, connection: AsyncConnection, lives: Sequence[Life]) -> None:
