@@ -151,6 +151,7 @@ def _gcra(tat: datetime | None, wanted: int, rate: float, now: datetime) -> tupl
     """
     interval, burst = 1.0 / rate, max(1.0, rate / 10)
     ahead = max(0.0, (tat - now).total_seconds()) if tat is not None else 0.0
+    ahead = 0.0 if ahead > burst * interval + 60 else ahead  # far more than may ever be taken: the clock was set back since
     free = math.floor((burst * interval - ahead) / interval + 1e-6)
     count = max(0, min(wanted, free))
     if count:

@@ -92,6 +92,7 @@ def _take_request(tat: datetime | None, rate: float, now: datetime) -> tuple[Quo
     """GCRA with a burst of one second's worth, and at least one: the quota, the next arrival time, and how long to wait."""
     interval, burst = 1.0 / rate, max(1, math.floor(rate))
     ahead = max(0.0, (tat - now).total_seconds()) if tat is not None else 0.0
+    ahead = 0.0 if ahead > burst * interval + 60 else ahead  # far more than may ever be taken: the clock was set back since
     window = timedelta(seconds=burst * interval)
     late = ahead + interval - burst * interval
     if late > 1e-6:  # less than a microsecond is more than an instant can tell

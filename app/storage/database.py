@@ -18,14 +18,15 @@ from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy import event, make_url, text
-from sqlalchemy.engine import URL
+from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.clock import Clock, system_clock
 from app.errors import SettingsError, StorageUnavailableError
+from app.storage.one_go import OneGo, Result, Work
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +40,7 @@ _BEGIN = (
     " clock_timestamp()"
 )
 _ASKING_SECONDS = 15.0
+_TURN_SECONDS = 30.0  #: how long one transaction on SQLite waits for the others
 _IDLE_SECONDS = 1.0  #: a connection that was used within them is not asked first whether it still is one
 _BEGAN, _LEFT = "began", "left"  #: what is remembered of a connection
 _MIGRATION_LOCK = 0x71774A6F62  #: a number of our own for the advisory lock
@@ -54,11 +56,18 @@ class Database:
         self._clock = clock if clock is not None or not self.is_sqlite else system_clock
         self._writer = self._make_engine(read_only=False)
         self._reader = self._make_engine(read_only=True) if self.is_sqlite else self._writer
+        self._one_go = OneGo(_one_go_engine(url)) if self.is_sqlite else None
+        self._writing = asyncio.Lock()
         self._asker = self._reader if self.is_sqlite else self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def engines(self) -> set[Engine]:
+        """Whose events tell all that is done."""
+        return {self._writer.sync_engine, self._reader.sync_engine, *([self._one_go.engine] if self._one_go else [])}
 
     @property
     def path(self) -> Path:
@@ -74,9 +83,35 @@ class Database:
                 the commit itself, which nobody can tell from here.
         """
         with _translated():
-            async with self._writer.begin() as connection:
+            async with self._turn(), self._writer.begin() as connection:
                 await self._begin(connection)
                 yield connection
+
+    async def transact(self, work: Work[Result]) -> Result:
+        """What `work` returns, once it is committed. It writes by this connection, and must wait for nothing else.
+
+        Raises:
+            StorageUnavailableError: as `writing` has it.
+        """
+        if self._one_go is None:
+            async with self.writing() as connection:
+                return await work(connection)
+        with _translated():
+            async with self._turn():
+                return await self._one_go.run(work)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """SQLite has one writer: whoever else wants to be waits here, not in the database, where nobody rings."""
+        if not self.is_sqlite:
+            yield
+            return
+        async with asyncio.timeout(_TURN_SECONDS):
+            await self._writing.acquire()
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @asynccontextmanager
     async def migrating(self) -> AsyncIterator[AsyncConnection]:
@@ -162,6 +197,8 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def dispose(self) -> None:
+        if self._one_go is not None:
+            await self._one_go.dispose()
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -191,8 +228,16 @@ class Database:
             hide_parameters=True,
             connect_args={"timeout": 30},
         )
-        _prepare_sqlite(engine, read_only=read_only)
+        _prepare_sqlite(engine.sync_engine, read_only=read_only)
         return engine
+
+
+def _one_go_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url.set(drivername="sqlite+pysqlite"), pool_size=1, max_overflow=0, hide_parameters=True, connect_args={"timeout": 30}
+    )
+    _prepare_sqlite(engine, read_only=False)
+    return engine
 
 
 def database_url(setting: str) -> URL:
@@ -241,8 +286,8 @@ def _has_news(connection: psycopg.AsyncConnection[Any]) -> bool:
     return bool(look.poll(0))
 
 
-def _prepare_sqlite(engine: AsyncEngine, *, read_only: bool) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
+def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
+    @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: a deferred one fails with BUSY at its first write
         cursor = connection.cursor()
@@ -256,7 +301,7 @@ def _prepare_sqlite(engine: AsyncEngine, *, read_only: bool) -> None:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 

@@ -74,8 +74,7 @@ class IntakeStore:
 
         The jobs' instants are replaced by the database's.
         """
-        async with self.database.writing() as connection:
-            return await take_orders(self.database, connection, orders)
+        return await self.database.transact(lambda connection: take_orders(self.database, connection, orders))
 
     async def knows(self, tenant: str, idempotency_key: str) -> bool:
         """Whether an order with this key was taken."""

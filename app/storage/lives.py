@@ -62,11 +62,13 @@ class LifeStore:
             return await self._apply(items, decide)
 
     async def _apply(self, items: Sequence[tuple[UUID, News]], decide: Decide) -> list[Change | None]:
-        async with self.database.writing() as connection:
+        async def work(connection: AsyncConnection) -> list[Change | None]:
             lives = await lock(connection, {job_id for job_id, _ in items})
             now = await self.database.now(connection)
             owners = await _task_owners(connection, [news for _, news in items])
             return await apply_locked(connection, lives, items, decide, now, owners)
+
+        return await self.database.transact(work)
 
     async def find(self, job_id: UUID) -> Life | None:
         async with self.database.reading() as connection:

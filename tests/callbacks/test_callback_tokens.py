@@ -130,7 +130,7 @@ class steps_of:  # noqa: N801 - reads as a function
     """Every statement and every end of a transaction that the database is sent meanwhile, in order."""
 
     def __init__(self, database: Database) -> None:
-        self._engines = {database._writer.sync_engine, database._reader.sync_engine}
+        self._engines = database.engines
         self._listeners: dict[str, Any] = {
             "before_cursor_execute": lambda _c, _cursor, statement, *_: self.steps.append(statement),
             "begin": lambda _c: self.steps.append("BEGIN"),

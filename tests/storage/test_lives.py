@@ -91,13 +91,15 @@ async def test_events_come_with_the_change_or_not_at_all(factory: Factory, datab
     life = await factory.in_state(JobState.SUBMITTING)
     before = await HistoryStore(database).events(life.job.job_id)
 
-    @event.listens_for(database._writer.sync_engine, "commit")
     def fail(_connection: object) -> None:
         raise ConnectionError("the commit never arrived")
 
+    for engine in database.engines:
+        event.listen(engine, "commit", fail)
     with pytest.raises(Exception, match="never arrived"):
         await factory.apply((life.job.job_id, Answered(1, Accepted("task-x"))))
-    event.remove(database._writer.sync_engine, "commit", fail)
+    for engine in database.engines:
+        event.remove(engine, "commit", fail)
     assert await factory.find(life.job.job_id) == life
     assert await HistoryStore(database).events(life.job.job_id) == before
     await factory.apply((life.job.job_id, Answered(1, Accepted("task-x"))))

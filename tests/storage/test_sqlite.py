@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import AlreadyRunningError, StorageUnavailableError
 from app.lifecycle.news import CancelAsked
@@ -32,8 +33,16 @@ def database(sqlite_url: str, open_database: OpenDatabase, clock: HandClock) -> 
 
 
 async def pragma(database: Database, name: str, *, writer: bool) -> object:
-    async with database.writing() if writer else database.reading() as connection:
+    """What every connection that writes, or that reads, answers."""
+
+    async def ask(connection: AsyncConnection) -> object:
         return (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+
+    async with database.writing() if writer else database.reading() as connection:
+        told = await ask(connection)
+    if writer:
+        assert await database.transact(ask) == told
+    return told
 
 
 @pytest.mark.parametrize("writer", [True, False], ids=["writer", "reader"])
@@ -42,6 +51,17 @@ async def test_every_connection_keeps_what_is_committed_and_whom_it_refers_to(da
     assert await pragma(database, "synchronous", writer=writer) == 2  # FULL
     assert await pragma(database, "foreign_keys", writer=writer) == 1
     assert await pragma(database, "busy_timeout", writer=writer) == 30000
+
+
+async def test_what_is_done_in_one_go_may_not_wait_for_anything_else(database: Database) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        await connection.execute(text("INSERT INTO tenants (name, created_at) VALUES ('half', 0)"))
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="waited"):
+        await database.transact(work)
+    async with database.reading() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM tenants WHERE name = 'half'"))).scalar_one() == 0
 
 
 async def test_readers_cannot_write(database: Database) -> None:

@@ -53,13 +53,12 @@ def statements_of(database: Database) -> Iterator[list[tuple[str, Any]]]:
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
         sent.append((statement, parameters))
 
-    engines = {database._writer.sync_engine, database._reader.sync_engine}
-    for engine in engines:
+    for engine in database.engines:
         event.listen(engine, "before_cursor_execute", note)
     try:
         yield sent
     finally:
-        for engine in engines:
+        for engine in database.engines:
             event.remove(engine, "before_cursor_execute", note)
 
 
