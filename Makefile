@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-input
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test long check fix lock clean
+.PHONY: help demo serve test long bench chaos soak check fix lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -22,6 +22,15 @@ test: $(VENV)/.dev $(VENV)/.browser ## Run all tests, on SQLite and on a Postgre
 
 long: $(VENV)/.dev ## Run the tests that need a package of the system (pgbouncer, prometheus), or minutes
 	@$(BIN)/pytest -m long $(ARGS)
+
+bench: $(VENV)/.bench ## Measure against the baselines, for an hour or two, and write docs/benchmarks.md (ARGS="intake life", ARGS=--quick)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+chaos: $(VENV)/.dev ## Let everything go wrong at once, for long (JOBS=2000, SEED=… repeats one); a short form of it is in `make test`
+	@GATEWAY_CHAOS_JOBS=$(or $(JOBS),2000) GATEWAY_CHAOS_SEED=$(SEED) $(BIN)/pytest tests/chaos -s --timeout=0 $(ARGS)
+
+soak: $(VENV)/.dev ## Keep a deployment at work and see whether anything grows (MINUTES=60, RATE=10); writes docs/soak.md and .svg
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60) --rate $(or $(RATE),10) $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, strict types, layering, then all tests (migrations against models among them)
 	@$(BIN)/ruff format --check --quiet . || { echo "format: run make fix"; exit 1; }
@@ -44,6 +53,8 @@ lock: ## Pin the dependencies anew (needs uv)
 	  --no-header --no-annotate --quiet --upgrade --constraint requirements.lock --output-file requirements-traces.lock
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
 	  --no-header --no-annotate --quiet --upgrade --constraint requirements-traces.lock --output-file requirements-dev.lock
+	uv pip compile pyproject.toml --group bench --universal --generate-hashes --python-version 3.11 \
+	  --no-header --no-annotate --quiet --upgrade --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 clean: ## Remove the virtual environment, caches and the demo's data
 	rm -rf $(VENV) data .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -59,6 +70,11 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Other ways to do the same work, to measure against.
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.dev
+	$(PIP) --require-hashes -r requirements-bench.lock
 	@touch $@
 
 # The console is tested in a real Chromium: the one that is there, else the system's package, else what Playwright brings.

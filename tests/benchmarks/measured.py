@@ -33,17 +33,46 @@ class Line:
         return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
 
     def row(self) -> str:
-        goal = "" if self.goal is None else f"{'≤' if self.at_most else '≥'} {self.goal:g}"
-        word = {None: "", True: "met", False: "**missed**"}[self.met]
-        figures = f"{self.gateway:,.6g} | {self.baseline}: {self.against:,.6g} | {self.unit}"
-        return f"| {self.what} | {figures} | {self.ratio:.2f} | {goal} | {word} |"
+        figures = f"{_number(self.gateway)} | {self.baseline}: {_number(self.against)} | {self.unit}"
+        return f"| {self.what} | {figures} | {self.ratio:.2f} | {_goal(self)} | {_VERDICT[self.met]} |"
 
+
+@dataclass(frozen=True)
+class Figure:
+    """What has no baseline: a size, a share, a time of one run."""
+
+    what: str
+    gateway: float
+    unit: str
+    goal: float | None = None  #: of the figure itself
+    at_most: bool = False  #: the figure is to stay below the goal, not above
+
+    @property
+    def met(self) -> bool | None:
+        if self.goal is None:
+            return None
+        return self.gateway <= self.goal if self.at_most else self.gateway >= self.goal
+
+    def row(self) -> str:
+        return f"| {self.what} | {_number(self.gateway)} | | {self.unit} | | {_goal(self)} | {_VERDICT[self.met]} |"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the database went about one look, as EXPLAIN tells; kept beside the figures."""
+
+    what: str
+    text: str
+
+
+Result = Line | Figure | Plan
 
 HEAD = "| what | gateway | baseline | unit | ratio | goal | |\n|---|---:|---:|---|---:|---|---|"
 
 
-def table(lines: Sequence[Line]) -> str:
-    return "\n".join([HEAD, *(line.row() for line in lines)])
+def table(results: Sequence[Result]) -> str:
+    """Plans are told elsewhere."""
+    return "\n".join([HEAD, *(result.row() for result in results if not isinstance(result, Plan))])
 
 
 def machine() -> str:
@@ -58,5 +87,16 @@ def _lines(path: str) -> list[str]:
     file = Path(path)
     return file.read_text().splitlines() if file.exists() else []
 
+
+def _goal(result: Line | Figure) -> str:
+    return "" if result.goal is None else f"{'≤' if result.at_most else '≥'} {result.goal:g}"
+
+
+def _number(value: float) -> str:
+    """Three digits that count; more of them are noise."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+_VERDICT = {None: "", True: "met", False: "**missed**"}
 
 Say = Callable[[str], None]

@@ -1,0 +1,92 @@
+"""Runs the benchmarks, keeps what each found, and writes docs/benchmarks.md anew from all that is kept.
+
+Run it with: python -m tests.benchmarks [NAME …] [--quick] [--document]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.document import Benchmark, write
+from tests.benchmarks.kept import keep
+from tests.benchmarks.measured import Say, table
+
+ROOT = Path(__file__).parents[2]
+KEPT, DOCS = ROOT / "data/benchmarks", ROOT / "docs"
+PACKAGES = {"redis-server": "redis-server", "wrk": "wrk"}  #: a program → Debian's package
+
+
+@dataclass(frozen=True)
+class Choice(Benchmark):
+    """A benchmark that can be run."""
+
+    quick: Mapping[str, Any] = field(default_factory=dict)  #: sizes that only show whether it works
+    needs: Sequence[str] = ()  #: programs
+
+
+BENCHMARKS = (
+    Choice("intake", "Intake", {"seconds": 2}, ["wrk"]),
+    Choice("life", "Whole life", {"jobs": 200}, ["redis-server"]),
+    Choice("callback_endpoint", "Callback endpoint", {"seconds": 2, "rounds": 20}, ["wrk"]),
+    Choice("checks", "Checks", {"submissions": 2_000, "history": 20_000, "seconds": 3}),
+    Choice("reads", "Reads", {"sizes": (100_000,), "on_sqlite": 100_000}),
+    Choice("waiters", "Waiters", {"polls": 400, "streams": 200}),
+    Choice("startup", "Start-up and memory", {"starts": 1, "seconds": 2}, ["wrk"]),
+)
+
+
+def main() -> int:
+    """The exit code: 1 where a benchmark could not be run to its end."""
+    wanted = _arguments()
+    kept, docs = (KEPT / "quick", KEPT / "quick") if wanted.quick else (KEPT, DOCS)
+    chosen = [] if wanted.document else [b for b in BENCHMARKS if not wanted.names or b.name in wanted.names]
+    ran = [_run(benchmark, kept, quick=wanted.quick) for benchmark in chosen]
+    written = write(BENCHMARKS, kept, docs)
+    print(f"written: {written.relative_to(ROOT)}", file=sys.stderr)
+    return 0 if all(ran) else 1
+
+
+def _run(benchmark: Choice, kept: Path, *, quick: bool) -> bool:
+    """Whether it came to its end. Another one's trouble is no reason not to run the rest."""
+    if missing := [program for program in benchmark.needs if shutil.which(program) is None]:
+        packages = " ".join(PACKAGES[program] for program in missing)
+        print(f"{benchmark.name}: not run, needs {', '.join(missing)}: apt-get install {packages}", file=sys.stderr)
+        return False
+    try:
+        module = import_module(f"tests.benchmarks.{benchmark.name}")
+        results = module.run(_sayer(benchmark.name), **(benchmark.quick if quick else {}))
+    except Exception:
+        traceback.print_exc()
+        print(f"{benchmark.name}: not run to its end", file=sys.stderr)
+        return False
+    keep(kept, benchmark.name, results)
+    print(f"\n{benchmark.title}\n\n{table(results)}\n", flush=True)
+    return True
+
+
+def _sayer(name: str) -> Say:
+    return lambda text: print(f"{name}: {text}", file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    names = [benchmark.name for benchmark in BENCHMARKS]
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", metavar="NAME", nargs="*", help=f"all by default: {', '.join(names)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes, kept and written below data/benchmarks/quick alone")
+    parser.add_argument("--document", action="store_true", help="run nothing, only write the document anew")
+    wanted = parser.parse_args()
+    if unknown := set(wanted.names) - set(names):
+        parser.error(f"no benchmark is named {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    return wanted
+
+
+if __name__ == "__main__":
+    sys.exit(main())
