@@ -1,0 +1,38 @@
+"""A clock that was ahead is set right: what was paced by it goes on at once, not when the time has come again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from app.lifecycle.gate import Gate, GatePolicy, check_permits, submit_permits
+from app.lifecycle.limits import Limits, Standing, admit
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+AHEAD = NOW + timedelta(hours=1)
+POLICY = GatePolicy(submit_rate=10, status_rate=20, max_in_flight=5000)
+MANY = 1000  #: more than may go at once
+
+
+def test_submits_go_on_when_the_clock_was_set_back() -> None:
+    gate = submit_permits(Gate(), MANY, 0, AHEAD, POLICY).gate
+    permits = submit_permits(gate, MANY, 0, NOW, POLICY)
+    assert permits.count >= 1
+    assert submit_permits(permits.gate, 1, 0, NOW, POLICY).count == 0, "the rate holds again"
+
+
+def test_checks_go_on_when_the_clock_was_set_back() -> None:
+    gate = check_permits(Gate(), MANY, AHEAD, POLICY).gate
+    permits = check_permits(gate, MANY, NOW, POLICY)
+    assert permits.count >= 1
+    assert check_permits(permits.gate, 1, NOW, POLICY).count == 0, "the rate holds again"
+
+
+def test_a_tenant_is_not_held_off_for_the_hour_that_the_clock_was_ahead() -> None:
+    limits = Limits(requests_per_second=2)
+    standing = admit(limits, Standing(), 1, AHEAD).standing
+    admission = admit(limits, standing, 1, NOW)
+    assert admission.excess is None
+    again = [admit(limits, replace(admission.standing), 1, NOW) for _ in range(2)]
+    assert [a.excess for a in again] == [None, None]
+    assert admit(limits, again[0].standing, 1, NOW).excess is not None, "the rate holds again"
