@@ -62,8 +62,6 @@ class Dispatcher:
             task = asyncio.create_task(self._send(change.after, token, claimed_at))
             self._sending.add(task)
             task.add_done_callback(self._sent)
-        if claim.taken:
-            return 0.0
         return (claim.retry_at - claim.now).total_seconds() if claim.retry_at else None
 
     async def idle(self) -> None:

@@ -14,6 +14,8 @@ from enum import StrEnum
 
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound, Reading, Refusal, Refused, Rejected, SubmitAnswer
 
+BURST_SECONDS = 0.25  #: requests at once are at most as many as may go in this time
+
 
 class Shut(StrEnum):
     """Why a door is shut."""
@@ -88,7 +90,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """How many may go now; when none may, `retry_at` says when to ask again, if that is known."""
+    """How many may go now; where that is fewer than were wanted, `retry_at` says when to ask again, if that is known."""
 
     count: int
     gate: Gate
@@ -105,9 +107,8 @@ def submit_permits(gate: Gate, wanted: int, open_submissions: int, now: datetime
     wanted = min(wanted, policy.max_in_flight - open_submissions)
     if gate.shut is not None:
         return _probe_permit(gate, wanted, now, policy)
-    count, tat = _gcra(gate.submit_tat, wanted, policy.submit_rate, now)
-    retry_at = tat if wanted > 0 else None
-    return Permits(count, replace(gate, submit_tat=tat) if count else gate, retry_at if not count else None)
+    count, tat, retry_at = _gcra(gate.submit_tat, wanted, policy.submit_rate, now)
+    return Permits(count, replace(gate, submit_tat=tat) if count else gate, retry_at)
 
 
 def check_permits(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) -> Permits:
@@ -118,8 +119,8 @@ def check_permits(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) ->
         return Permits(min(wanted, 1), replace(gate, check_probe_at=now + policy.probe_every))
     if gate.checks_shut is not None:
         return Permits(0, gate, gate.check_probe_at)
-    count, tat = _gcra(gate.check_tat, wanted, policy.status_rate, now)
-    return Permits(count, replace(gate, check_tat=tat) if count else gate, tat if not count else None)
+    count, tat, retry_at = _gcra(gate.check_tat, wanted, policy.status_rate, now)
+    return Permits(count, replace(gate, check_tat=tat) if count else gate, retry_at)
 
 
 def take_key_probe(gate: Gate, now: datetime, policy: GatePolicy) -> Gate | None:
@@ -138,25 +139,28 @@ def _probe_permit(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) ->
     waits_for = max(filter(None, (gate.shut_until, gate.probe_until)), default=now)
     if waits_for > now or wanted < 1:
         return Permits(0, gate, waits_for if waits_for > now else None)
-    count, tat = _gcra(gate.submit_tat, 1, policy.submit_rate, now)
+    count, tat, retry_at = _gcra(gate.submit_tat, 1, policy.submit_rate, now)
     if not count:
-        return Permits(0, gate, tat)
+        return Permits(0, gate, retry_at)
     return Permits(1, replace(gate, probe_until=now + policy.probe_lease, submit_tat=tat))
 
 
-def _gcra(tat: datetime | None, wanted: int, rate: float, now: datetime) -> tuple[int, datetime]:
-    """Generic cell rate algorithm: at most `rate` a second, with at most a tenth of a second's worth at once.
+def _gcra(tat: datetime | None, wanted: int, rate: float, now: datetime) -> tuple[int, datetime, datetime | None]:
+    """Generic cell rate algorithm: at most `rate` a second, with at most a quarter of a second's worth at once.
 
-    Returns the count, with the new theoretical arrival time; or 0, with the instant at which one will be free.
+    Whoever comes a little late loses nothing by it, and whoever wants more comes back for half of that worth, not for each.
+
+    Returns the count; the new theoretical arrival time; and where fewer than wanted may go, when to come back.
     """
-    interval, burst = 1.0 / rate, max(1.0, rate / 10)
+    interval, burst = 1.0 / rate, max(1.0, rate * BURST_SECONDS)
     ahead = max(0.0, (tat - now).total_seconds()) if tat is not None else 0.0
     ahead = 0.0 if ahead > burst * interval + 60 else ahead  # far more than may ever be taken: the clock was set back since
     free = math.floor((burst * interval - ahead) / interval + 1e-6)
     count = max(0, min(wanted, free))
-    if count:
-        return count, now + timedelta(seconds=ahead + count * interval)
-    return 0, now + timedelta(seconds=max(0.0, ahead - (burst - 1) * interval))
+    ahead += count * interval
+    batch = max(1, math.floor(burst / 2))
+    back = now + timedelta(seconds=max(0.0, ahead - (burst - batch) * interval))
+    return count, now + timedelta(seconds=ahead), back if count < wanted else None
 
 
 # --- what news does to the gate ------------------------------------------------------------------------------------------

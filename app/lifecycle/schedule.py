@@ -72,8 +72,13 @@ def overdue(life: Life, s: Submission, now: datetime, policy: Policy, *, checks_
     if expiry is None or expiry > now:
         return None
     waits_for = life.submissions if timer is news.WaitOver else (s,)
-    looked = all(o.checked_at is not None and o.checked_at >= expiry for o in waits_for if o.can_be_checked)
+    looked = all(_was_looked_at(o, expiry, policy) for o in waits_for if o.can_be_checked)
     return timer(s.number) if looked or timer is news.LeaseExpired else None
+
+
+def _was_looked_at(s: Submission, since: datetime, policy: Policy) -> bool:
+    """A check began since then, and what it brought was written down: one that died with its process has left its lease."""
+    return s.checked_at is not None and s.checked_at >= since and s.due_at != s.checked_at + policy.check_lease
 
 
 def _timer_of(life: Life, s: Submission) -> type[news.Timer] | None:

@@ -61,8 +61,6 @@ class Reconciler:
             self._spawn(self._look(due, claim))
         if claim.gate.checks_shut is gates.Shut.BAD_KEY:
             self._spawn(self._probe_key())
-        if claim.taken:
-            return 0.0
         return (claim.retry_at - claim.now).total_seconds() if claim.retry_at else None
 
     async def idle(self) -> None:

@@ -15,7 +15,7 @@ from app.errors import StorageUnavailableError
 from app.lifecycle import gate as gates
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound, Reading, SubmitAnswer
 from app.lifecycle.gate import Gate, GatePolicy
-from app.lifecycle.job import Life
+from app.lifecycle.job import Life, Submission
 from app.lifecycle.news import News
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
@@ -34,6 +34,7 @@ Kind = Literal["dispatch", "reconcile", "watch", "archive", "deliver", "operate"
 
 #: The gate remembers when a task was last found; more often than this it need not be told.
 _FOUND_EVERY = timedelta(seconds=10)
+_SWEPT_EVERY = timedelta(seconds=1)  #: by the loop of checks, whoever rings
 
 
 @dataclass(slots=True)
@@ -199,9 +200,14 @@ def _makes_room(change: Change) -> bool:
 
 
 def _wants_a_look(change: Change) -> bool:
-    """A check was brought forward."""
+    """A check was brought forward, to before the next sweep that comes anyway."""
     before = {s.number: s.due_at for s in change.before.submissions}
     return any(
-        s.due_at is not None and s.can_be_checked and ((was := before.get(s.number)) is None or s.due_at < was)
+        s.due_at is not None and s.can_be_checked and ((was := before.get(s.number)) is None or s.due_at < was) and _is_soon(s)
         for s in change.after.submissions
     )
+
+
+def _is_soon(s: Submission) -> bool:
+    known = max(filter(None, (s.sent_at, s.answered_at, s.checked_at, s.poked_at, s.asked_at)))
+    return s.due_at is not None and s.due_at - known < _SWEPT_EVERY

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle import schedule
@@ -20,6 +20,7 @@ from app.storage.database import Database
 from app.storage.gate_row import lock_gate, write_gate
 from app.storage.horizon import Horizon
 from app.storage.lives import load
+from app.storage.many import update_many
 
 _S = t.submissions.c
 _DUE = _S.due_at.is_not(None)
@@ -43,7 +44,7 @@ class DueClaim:
     taken: tuple[DueSubmission, ...]
     gate: Gate
     now: datetime
-    retry_at: datetime | None
+    retry_at: datetime | None  #: when asking again is worth it; None when only news can help
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,10 @@ class DueStore:
                 await self._lease(connection, taken, now, policy)
                 gate_after = check_permits(gate, len(due), now, gate_policy).gate if permits.count else permits.gate
                 await write_gate(connection, gate, gate_after, now)
-            retry_at = permits.retry_at if not permits.count else await self._next_due(connection, now)
+            if len(rows) == limit:
+                retry_at: datetime | None = now  # there may be more
+            else:
+                retry_at = permits.retry_at if len(due) == permits.count else await self._next_due(connection, now)
         return DueClaim(taken, gate, now, retry_at)
 
     async def leased(self) -> list[tuple[UUID, int]]:
@@ -103,16 +107,16 @@ class DueStore:
 
     async def _lease(self, connection: AsyncConnection, taken: Sequence[DueSubmission], now: datetime, policy: Policy) -> None:
         """A timer is no look: `checked_at` is written only where a check follows."""
-        later: dict[str, datetime] = {"due_at": now + policy.check_lease}
-        for checked, values in ((True, {**later, "checked_at": now}), (False, later)):
-            keys = [(d.life.job.job_id, d.number) for d in taken if (d.task_id is not None) is checked]
-            if keys:
-                await connection.execute(
-                    update(t.submissions)
-                    # By the jobs first: SQLite finds no index for a list of pairs, and would read the whole table.
-                    .where(_S.job_id.in_({job_id for job_id, _ in keys}), tuple_(_S.job_id, _S.number).in_(keys))
-                    .values(values)
-                )
+        leased = [
+            {
+                "was_job_id": due.life.job.job_id,
+                "was_number": due.number,
+                "due_at": now + policy.check_lease,
+                "checked_at": due.life.submission(due.number).checked_at if due.task_id is None else now,
+            }
+            for due in taken
+        ]
+        await update_many(connection, t.submissions, leased)
 
     async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
         """What is due already and was not taken is held by somebody, who will not be done sooner for being asked at once."""

@@ -15,6 +15,7 @@ from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.job_filter import JobFilter
+from app.storage.many import among
 from app.storage.queue import count_open
 from app.storage.search import LOOKED_AT_MAX, Counted, Key, Page, count, search
 
@@ -67,8 +68,8 @@ class HistoryStore:
         """The id of the last event of each of these jobs: one step into an index a job, however long its timeline."""
         j, e = t.jobs.c, t.events.c
         newest = select(func.max(e.event_id)).where(e.job_id == j.job_id).scalar_subquery()
-        async with self.database.reading() as connection:
-            rows = await connection.execute(select(j.job_id, newest).where(j.job_id.in_(job_ids)))
+        async with self.database.asking() as connection:
+            rows = await connection.execute(select(j.job_id, newest).where(among(connection, j.job_id, job_ids)))
             return {job_id: event_id for job_id, event_id in rows if event_id is not None}
 
     async def recently_closed(self, since: timedelta, limit: int = 200) -> tuple[list[Closed], datetime]:

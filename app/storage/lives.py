@@ -31,7 +31,7 @@ from app.storage import books
 from app.storage import tables as t
 from app.storage.audit import Act, write_acts
 from app.storage.database import Database
-from app.storage.many import insert_many, insert_together, update_many
+from app.storage.many import among, insert_many, insert_together, update_many
 
 Decide = Callable[[Life, News, datetime], Change]
 
@@ -82,8 +82,8 @@ class LifeStore:
     async def settled_among(self, job_ids: Sequence[UUID]) -> list[UUID]:
         """Those of these jobs that are settled."""
         j = t.jobs.c
-        query = select(j.job_id).where(j.job_id.in_(job_ids), j.finished_at.is_not(None))
-        async with self.database.reading() as connection:
+        async with self.database.asking() as connection:
+            query = select(j.job_id).where(among(connection, j.job_id, job_ids), j.finished_at.is_not(None))
             return list((await connection.execute(query)).scalars())
 
 
@@ -125,13 +125,13 @@ async def apply_locked(
 
 async def lock(connection: AsyncConnection, job_ids: Iterable[UUID]) -> dict[UUID, Life]:
     """The lives of these jobs, held until the transaction ends. (SQLite's writer holds everything already.)"""
-    query = select(t.jobs).where(t.jobs.c.job_id.in_(list(job_ids))).order_by(t.jobs.c.job_id).with_for_update()
+    query = select(t.jobs).where(among(connection, t.jobs.c.job_id, job_ids)).order_by(t.jobs.c.job_id).with_for_update()
     return await _with_submissions(connection, (await connection.execute(query)).all(), for_update=True)
 
 
 async def load(connection: AsyncConnection, job_ids: Iterable[UUID]) -> dict[UUID, Life]:
     """The lives of these jobs as they are, unheld."""
-    query = select(t.jobs).where(t.jobs.c.job_id.in_(list(job_ids)))
+    query = select(t.jobs).where(among(connection, t.jobs.c.job_id, job_ids))
     return await _with_submissions(connection, (await connection.execute(query)).all())
 
 
@@ -182,13 +182,15 @@ async def _with_submissions(
     pictured = [row.job_id for row in rows if row.images]
     pictures: dict[UUID, list[Picture]] = {job_id: [] for job_id in pictured}
     if pictured:
-        shown = select(t.images).where(t.images.c.job_id.in_(pictured)).order_by(t.images.c.job_id, t.images.c.index)
+        shown = (
+            select(t.images).where(among(connection, t.images.c.job_id, pictured)).order_by(t.images.c.job_id, t.images.c.index)
+        )
         for row in await connection.execute(shown):
             pictures[row.job_id].append(_picture(row))
     sent = [row.job_id for row in rows if row.submission > 0]
     found: dict[UUID, list[Submission]] = {row.job_id: [] for row in rows}
     if sent:
-        query = select(t.submissions).where(t.submissions.c.job_id.in_(sent))
+        query = select(t.submissions).where(among(connection, t.submissions.c.job_id, sent))
         query = query.order_by(t.submissions.c.job_id, t.submissions.c.number)
         for row in await connection.execute(query.with_for_update() if for_update else query):
             found[row.job_id].append(_submission(row))

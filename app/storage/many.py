@@ -6,17 +6,22 @@ in a single call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
+    Column,
+    ColumnElement,
     LargeBinary,
     Table,
     Text,
+    Uuid,
     and_,
+    any_,
     bindparam,
     cast,
     column,
@@ -82,6 +87,14 @@ async def update_many(connection: AsyncConnection, table: Table, rows: Sequence[
     if connection.dialect.name == "postgresql":
         return (await connection.exec_driver_sql(_update(table, tuple(rows[0])), _document(table, rows))).rowcount
     return (await connection.execute(_update_one_by_one(table, tuple(rows[0])), rows)).rowcount
+
+
+def among(connection: AsyncConnection, column: Column[UUID], ids: Iterable[UUID]) -> ColumnElement[bool]:
+    """Whether the column holds one of these ids."""
+    if connection.dialect.name != "postgresql":
+        return column.in_(list(ids))
+    listed = bindparam(None, "{" + ",".join(map(str, ids)) + "}", type_=Text(), unique=True)
+    return column == any_(cast(listed, postgresql.ARRAY(Uuid)))
 
 
 def _document(table: Table, rows: Sequence[Row]) -> dict[str, str]:

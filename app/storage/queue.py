@@ -73,7 +73,8 @@ class QueueStore:
             )
             if ids:
                 await write_gate(connection, gate, permits.gate, now)
-            next_due = await self._next_due(connection, now) if may.count else may.retry_at
+            all_used = len(ids) == may.count < limit
+            next_due = may.retry_at if all_used else now if ids else await self._next_due(connection, now)
         taken = tuple(
             (change, token)
             for change, (token, _) in zip(changes, tokens.values(), strict=True)

@@ -136,6 +136,15 @@ def test_a_gateway_that_was_off_for_two_days_looks_once_before_it_gives_up(life:
     assert _overdue(looked_at(life, at), at) == timer
 
 
+def test_a_look_that_died_with_its_process_was_none() -> None:
+    at, expiry = SENT_AT + timedelta(days=2), SENT_AT + POLICY.hard_deadline
+    life = looked_at(running(), expiry)
+    died = life.with_submission(replace(life.submission(1), due_at=expiry + POLICY.check_lease))
+
+    assert _overdue(life, at) == HardDeadlinePassed(1)
+    assert _overdue(died, at) is None
+
+
 def test_a_lease_waits_for_no_look() -> None:
     assert _overdue(_named(submitting()), SENT_AT + timedelta(days=2)) == LeaseExpired(1)
 

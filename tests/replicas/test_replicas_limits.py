@@ -11,7 +11,7 @@ from app.emulator import EmulatorOptions
 from tests.replicas.deployment import Deployment, check_the_books, deployed
 
 RATE = 30
-BURST = RATE // 10
+BURST = RATE // 4
 
 
 def most_in_a_second(times: Sequence[float]) -> int:
@@ -56,7 +56,7 @@ async def test_the_check_rate_holds_over_all_workers(postgres_url: str, tmp_path
         checks = here.world.account()["status_times"]
         # Each task wants five checks a second, so the limit is pressed; workers with a limit of their own each would make
         # twice as many. One second is for the way: what a busy machine holds back arrives together with what comes later.
-        assert len(checks) <= 20 * (max(checks) - min(checks) + 1) + 2
+        assert len(checks) <= 20 * (max(checks) - min(checks) + 1) + 5
 
 
 async def test_open_submissions_never_exceed_their_limit(postgres_url: str, tmp_path: Path) -> None:

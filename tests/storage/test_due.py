@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from app.lifecycle import gate as gates
-from app.lifecycle.answers import StillGoing
+from app.lifecycle.answers import NoAnswer, StillGoing
 from app.lifecycle.gate import GatePolicy, Shut
-from app.lifecycle.news import CalledBack, CheckAsked, LeaseExpired
+from app.lifecycle.news import CalledBack, CheckAsked, Checked, HardDeadlinePassed, LeaseExpired
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.storage import tables as t
@@ -51,6 +51,21 @@ async def test_what_is_due_is_claimed_once_until_its_lease_ends(factory: Factory
     assert (leased.due_at, leased.checked_at) == (clock.now + LEASE, clock.now)
     clock.now += LEASE
     assert job_ids(await claim(factory)) == [life.job.job_id]
+
+
+async def test_a_last_look_that_nobody_wrote_down_is_made_again(factory: Factory, clock: HandClock) -> None:
+    """Down past the hard deadline; started, and killed amid the look; started again."""
+    await factory.in_state(JobState.RUNNING)
+    clock.advance(days=2)
+    for _ in range(2):
+        (due,) = (await claim(factory)).taken
+        assert (due.timer, due.task_id) == (None, "task-1")
+        clock.advance(seconds=LEASE.total_seconds())
+    job_id = due.life.job.job_id
+    await factory.apply((job_id, Checked(1, "task-1", clock.now - LEASE, NoAnswer("nobody there"))))
+    clock.advance(hours=1)
+    (due,) = (await claim(factory)).taken
+    assert due.timer == HardDeadlinePassed(1)
 
 
 async def test_the_life_is_handed_out_as_it_was_before_the_claim(factory: Factory, clock: HandClock) -> None:
@@ -122,21 +137,22 @@ async def test_nothing_due_says_when_something_will_be(factory: Factory) -> None
 
 async def test_checks_keep_to_the_rate(factory: Factory, clock: HandClock) -> None:
     policy = replace(UNLIMITED, status_rate=20.0)
-    for _ in range(4):
+    for _ in range(8):
         await factory.in_state(JobState.RUNNING)
     clock.advance(hours=1)
-    assert len((await claim(factory, policy=policy)).taken) == 2
+    first = await claim(factory, policy=policy)
+    assert (len(first.taken), first.retry_at) == (5, clock.now + timedelta(milliseconds=100))
     held_back = await claim(factory, policy=policy)
-    assert (held_back.taken, held_back.retry_at) == ((), clock.now + timedelta(milliseconds=50))
-    clock.advance(milliseconds=50)
-    assert len((await claim(factory, policy=policy)).taken) == 1
+    assert (held_back.taken, held_back.retry_at) == ((), first.retry_at)
+    clock.advance(milliseconds=100)
+    assert len((await claim(factory, policy=policy)).taken) == 2
 
 
 async def test_the_rate_holds_over_replicas(
     factory: Factory, database_url: str, open_database: OpenDatabase, clock: HandClock
 ) -> None:
     replicas = [Factory(open_database(database_url, clock=clock)) for _ in range(3)]
-    policy = replace(UNLIMITED, status_rate=50.0)
+    policy = replace(UNLIMITED, status_rate=20.0)
     for _ in range(10):
         await factory.in_state(JobState.RUNNING)
     clock.advance(hours=1)
