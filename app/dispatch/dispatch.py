@@ -57,6 +57,7 @@ class Dispatcher:
         claimed_at = self._monotonic()
         claim = await self._claim(free)
         self._settlement.saw_gate(claim.gate)
+        self._settlement.room_is_wanted = claim.is_full
         self._settlement.announce([change for change, _ in claim.taken])
         for change, token in claim.taken:
             task = asyncio.create_task(self._send(change.after, token, claimed_at))

@@ -84,6 +84,7 @@ class Settlement:
         self._watchers = watchers or Watchers(lives)
         self._metrics = metrics or Metrics()
         self._gate = Gate(misses=1)  # as if troubled, until the row has been seen
+        self.room_is_wanted = True  #: whether the queue waits for a submission to close, as far as its last claim saw
         self._writer: GroupedWriter[tuple[UUID, News], Change | None] = GroupedWriter(self._write)
 
     async def record(self, job_id: UUID, news: News) -> Change | None:
@@ -121,7 +122,7 @@ class Settlement:
                     self.wakes.ring("archive")
                 if job.callback_url is not None and not change.before.job.is_settled:
                     self.wakes.ring("deliver")
-            if _makes_room(change) or job.state is JobState.QUEUED:
+            if (self.room_is_wanted and _makes_room(change)) or job.state is JobState.QUEUED:
                 self.wakes.ring("dispatch")
             if _wants_a_look(change):
                 self.wakes.ring("reconcile")

@@ -44,6 +44,7 @@ class Claim:
     gate: Gate
     now: datetime
     retry_at: datetime | None  #: when asking again may succeed; None when only news can help
+    is_full: bool = False  #: as many submissions are open as may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,16 @@ class QueueStore:
             )
             if ids:
                 await write_gate(connection, gate, permits.gate, now)
-            all_used = len(ids) == may.count < limit
-            next_due = may.retry_at if all_used else now if ids else await self._next_due(connection, now)
+            if len(ids) == limit:
+                next_due: datetime | None = now  # there may be more
+            else:
+                next_due = may.retry_at if len(ids) == may.count else await self._next_due(connection, now)
         taken = tuple(
             (change, token)
             for change, (token, _) in zip(changes, tokens.values(), strict=True)
             if change is not None and change.events
         )
-        return Claim(taken, permits.gate, now, next_due)
+        return Claim(taken, permits.gate, now, next_due, open_submissions + len(ids) >= policy.max_in_flight)
 
     async def claimed_with(self, token_hashes: Collection[bytes]) -> list[tuple[UUID, int]]:
         """The submissions that were committed with these tokens."""

@@ -113,10 +113,10 @@ async def test_a_task_that_ended_while_the_gateway_was_off_for_days_is_still_rea
 
 async def test_what_is_claimed_and_not_yet_sent_at_a_stop_goes_back_to_the_queue(stage: Stage) -> None:
     jobs = [await stage.accept(f"Fox {n}") for n in range(3)]
-    claimed = await stage.gateway.dispatcher.sweep()  # its senders have not begun: nothing was awaited since
+    await stage.gateway.dispatcher.sweep()  # its senders have not begun: nothing was awaited since
     await stage.gateway.dispatcher.stop(5)
-    assert claimed is not None
     assert stage.tasks() == []
+    assert any((await stage.life(job_id)).submissions for job_id in jobs), "something was claimed"
     for job_id in jobs:
         life = await stage.life(job_id)
         assert (life.job.state, life.attempts, life.credits.reserved) == (JobState.QUEUED, 0, 5)
