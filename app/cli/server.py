@@ -24,7 +24,7 @@ from app.requests import RequestLog
 
 log = structlog.get_logger(__name__)
 
-CONNECTIONS_MAX = 5000  #: at once; 503 beyond
+CONNECTIONS_MAX = 8000  #: at once; 503 beyond
 CONNECTIONS_BESIDE = 50  #: the same, of a server beside other work
 OTHER_DESCRIPTORS = 600  #: for 503s, and for what a process opens itself: to the database, upstream, receivers, stores; files
 UNACKNOWLEDGED_MS = 60_000  #: how long sent bytes may stay unacknowledged

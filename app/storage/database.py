@@ -7,25 +7,23 @@ process's. PostgreSQL: one pool; the clock is the database's, the only one that 
 from __future__ import annotations
 
 import asyncio
-import select
 import sqlite3
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.clock import Clock, system_clock
 from app.errors import SettingsError, StorageUnavailableError
+from app.storage.engines import one_go_engine, postgresql_engine, sqlite_engine
 from app.storage.one_go import OneGo, Result, Work
 
 log = structlog.get_logger(__name__)
@@ -41,8 +39,7 @@ _BEGIN = (
 )
 _ASKING_SECONDS = 15.0
 _TURN_SECONDS = 30.0  #: how long one transaction on SQLite waits for the others
-_IDLE_SECONDS = 1.0  #: a connection that was used within them is not asked first whether it still is one
-_BEGAN, _LEFT = "began", "left"  #: what is remembered of a connection
+_BEGAN = "began"  #: under which a connection remembers when its transaction began
 _MIGRATION_LOCK = 0x71774A6F62  #: a number of our own for the advisory lock
 _MIGRATION_PAUSE = 0.2  #: seconds between two tries to become the one that migrates
 MIGRATION_LOCK_TIMEOUT = "300ms"  #: how long a change of the schema may hold up everybody else
@@ -54,9 +51,9 @@ class Database:
     def __init__(self, url: URL, *, clock: Clock | None = None) -> None:
         self.url = url
         self._clock = clock if clock is not None or not self.is_sqlite else system_clock
-        self._writer = self._make_engine(read_only=False)
-        self._reader = self._make_engine(read_only=True) if self.is_sqlite else self._writer
-        self._one_go = OneGo(_one_go_engine(url)) if self.is_sqlite else None
+        self._writer = sqlite_engine(url, read_only=False) if self.is_sqlite else postgresql_engine(url)
+        self._reader = sqlite_engine(url, read_only=True) if self.is_sqlite else self._writer
+        self._one_go = OneGo(one_go_engine(url)) if self.is_sqlite else None
         self._writing = asyncio.Lock()
         self._asker = self._reader if self.is_sqlite else self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -202,43 +199,6 @@ class Database:
         await self._writer.dispose()
         await self._reader.dispose()
 
-    def _make_engine(self, *, read_only: bool) -> AsyncEngine:
-        if not self.is_sqlite:
-            engine = create_async_engine(
-                self.url,
-                pool_size=10,
-                max_overflow=10,
-                pool_timeout=10,
-                hide_parameters=True,  # they hold prompts and hashes; a log is no place for them
-                connect_args={
-                    "prepare_threshold": None,  # PgBouncer in transaction mode keeps no prepared statements
-                    "connect_timeout": 5,
-                    "application_name": "qwen-image-gateway",
-                    "keepalives_idle": 10,
-                    "tcp_user_timeout": 15_000,  # milliseconds; a server that vanished is noticed
-                },
-            )
-            _ask_idle_ones_first(engine)
-            return engine
-        engine = create_async_engine(
-            self.url,
-            pool_size=4 if read_only else 1,
-            max_overflow=0,
-            pool_timeout=30,
-            hide_parameters=True,
-            connect_args={"timeout": 30},
-        )
-        _prepare_sqlite(engine.sync_engine, read_only=read_only)
-        return engine
-
-
-def _one_go_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url.set(drivername="sqlite+pysqlite"), pool_size=1, max_overflow=0, hide_parameters=True, connect_args={"timeout": 30}
-    )
-    _prepare_sqlite(engine, read_only=False)
-    return engine
-
 
 def database_url(setting: str) -> URL:
     """The URL with its async driver, from what people write: `sqlite:///…`, `postgresql://…`, `postgres://…`.
@@ -257,53 +217,6 @@ def database_url(setting: str) -> URL:
             return url.set(drivername="postgresql+psycopg")
         case _:
             raise SettingsError("GATEWAY_DATABASE_URL must be sqlite:///FILE or postgresql://…")
-
-
-def _ask_idle_ones_first(engine: AsyncEngine) -> None:
-    """Whether a connection still is one is asked where it may not be: `pool_pre_ping` asks every time."""
-
-    @event.listens_for(engine.sync_engine, "checkin")
-    def _leave(_connection: Any, record: Any) -> None:
-        record.info[_LEFT] = time.monotonic()
-
-    @event.listens_for(engine.sync_engine, "checkout")
-    def _take(connection: Any, record: Any, _proxy: Any) -> None:
-        left = record.info.get(_LEFT)
-        if left is None or (time.monotonic() - left < _IDLE_SECONDS and not _has_news(connection.driver_connection)):
-            return
-        try:
-            engine.sync_engine.dialect.do_ping(connection)
-        except psycopg.Error as error:
-            raise InvalidatePoolError from error
-
-
-def _has_news(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether the server said something that nobody asked for: its farewell, as a rule."""
-    if connection.closed:
-        return True
-    look = select.poll()
-    look.register(connection.fileno(), select.POLLIN)
-    return bool(look.poll(0))
-
-
-def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: a deferred one fails with BUSY at its first write
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",  # NORMAL may lose the last commits with the power, and a commit is a promise
-            "foreign_keys=ON",
-            "busy_timeout=30000",
-            "query_only=ON" if read_only else "query_only=OFF",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 class _translated:  # noqa: N801 - reads as a word at its use

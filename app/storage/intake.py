@@ -24,9 +24,10 @@ from app.storage import books
 from app.storage import tables as t
 from app.storage.audit import write_acts
 from app.storage.database import Database
-from app.storage.lives import act_on_job, event_rows, job_row, lives_of, lock, metadata_rows, outbox_rows, write_events
+from app.storage.lives import act_on_job, lives_of, lock, write_events
 from app.storage.many import insert_absent, insert_many, insert_together
 from app.storage.reuse import Wanted, hold, reusable, taken_over
+from app.storage.rows import event_rows, job_row, metadata_rows, outbox_rows
 
 Mark = tuple[str, str | UUID]  #: a tenant, and what no two of its orders may share: an idempotency key, or the job they repeat
 

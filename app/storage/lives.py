@@ -17,21 +17,26 @@ from sqlalchemy import Table, select
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from uuid_utils.compat import uuid7
 
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound
-from app.lifecycle.delivery import DeliveryState
-from app.lifecycle.job import BatchPlace, Books, CallbackFormat, Job, JobError, Life, Picture, PictureState, Submission
+from app.lifecycle.job import Job, Life, Picture, Submission
 from app.lifecycle.news import Answered, By, CancelAsked, CandidateNamed, CheckAsked, Checked, News
-from app.lifecycle.receiver import receiver_of
-from app.lifecycle.request import GenerationRequest
-from app.lifecycle.states import CompletedVia, ErrorCode, JobState, Outcome, Priority
 from app.lifecycle.transitions import Change, Effect, Event
 from app.storage import books
 from app.storage import tables as t
 from app.storage.audit import Act, write_acts
 from app.storage.database import Database
 from app.storage.many import among, insert_many, insert_together, update_many
+from app.storage.rows import (
+    event_rows,
+    job_of,
+    job_values,
+    outbox_rows,
+    picture_of,
+    submission_of,
+    submission_row,
+    submission_values,
+)
 
 Decide = Callable[[Life, News, datetime], Change]
 
@@ -145,10 +150,6 @@ async def write_events(connection: AsyncConnection, happened: Sequence[tuple[UUI
     await insert_many(connection, t.events, event_rows(happened, now))
 
 
-def event_rows(happened: Iterable[tuple[UUID, Event]], now: datetime) -> list[dict[str, Any]]:
-    return [{"job_id": job_id, "at": now, "type": e.type, "data": dict(e.data)} for job_id, e in happened]
-
-
 def act_on_job(by: By | None, action: str, job: Job, data: dict[str, Any]) -> list[Act]:
     """What the audit says of an operator's act on one job; an operation on many is on record as a whole."""
     if by is None or not by.is_operator or by.operation_id is not None:
@@ -170,12 +171,6 @@ def _acts_of(news: News, change: Change) -> list[Act]:
             return []
 
 
-def outbox_rows(settled: Sequence[Life], now: datetime) -> dict[Table, list[dict[str, Any]]]:
-    """What the settling of these jobs makes due, in the same transaction: a delivery to the caller, pictures to fetch."""
-    deliveries = [_delivery_row(life.job, now) for life in settled if life.job.callback_url is not None]
-    return {t.deliveries: deliveries, t.images: [row for life in settled for row in _picture_rows(life, now)]}
-
-
 async def _with_submissions(
     connection: AsyncConnection, rows: Sequence[Row[Any]], *, for_update: bool = False
 ) -> dict[UUID, Life]:
@@ -186,15 +181,15 @@ async def _with_submissions(
             select(t.images).where(among(connection, t.images.c.job_id, pictured)).order_by(t.images.c.job_id, t.images.c.index)
         )
         for row in await connection.execute(shown):
-            pictures[row.job_id].append(_picture(row))
+            pictures[row.job_id].append(picture_of(row))
     sent = [row.job_id for row in rows if row.submission > 0]
     found: dict[UUID, list[Submission]] = {row.job_id: [] for row in rows}
     if sent:
         query = select(t.submissions).where(among(connection, t.submissions.c.job_id, sent))
         query = query.order_by(t.submissions.c.job_id, t.submissions.c.number)
         for row in await connection.execute(query.with_for_update() if for_update else query):
-            found[row.job_id].append(_submission(row))
-    return {row.job_id: Life(_job(row), tuple(found[row.job_id]), tuple(pictures.get(row.job_id, ()))) for row in rows}
+            found[row.job_id].append(submission_of(row))
+    return {row.job_id: Life(job_of(row), tuple(found[row.job_id]), tuple(pictures.get(row.job_id, ()))) for row in rows}
 
 
 async def _task_owners(connection: AsyncConnection, news: Iterable[News]) -> dict[str, tuple[UUID, int]]:
@@ -224,23 +219,6 @@ def _knowing_owners(job_id: UUID, news: News, owners: Mapping[str, tuple[UUID, i
     return replace(news, task_taken=owners.get(task_id, (job_id, news.number)) != (job_id, news.number))
 
 
-# --- writing -------------------------------------------------------------------------------------------------------------
-
-_JOB_COLUMNS = (
-    "state", "due_at", "submission", "cancel_requested", "images", "error_code", "error_message", "completed_via",
-    "submitted_at", "finished_at", "updated_at", "booked_open", "booked_held", "booked_consumed",
-)  # fmt: skip
-_SUBMISSION_COLUMNS = (
-    "outcome", "lease_until", "due_at", "check_at", "checked_at", "checks", "poked_at", "asked_at", "callbacks", "task_id",
-    "candidates", "refusal", "upstream_status", "last_reading", "not_found_since", "not_found_count", "credits", "late_result",
-    "answered_at", "closed_at", "excused",
-)  # fmt: skip
-
-_PICTURE_COLUMNS = (
-    "index", "source_url", "state", "sha256", "media_type", "width", "height", "bytes", "has_thumbnail", "size_matches",
-)  # fmt: skip
-
-
 async def _write(connection: AsyncConnection, pairs: Sequence[tuple[Life, Life]]) -> list[dict[str, Any]]:
     """Changes what is there under its guards; returns the rows of `submissions` that are new."""
     jobs, changed, added = [], [], []
@@ -248,15 +226,15 @@ async def _write(connection: AsyncConnection, pairs: Sequence[tuple[Life, Life]]
         if after.job != before.job or after.job.booked != before.job.booked:
             job = before.job
             guard = {"was_job_id": job.job_id, "was_state": job.state.value, "was_submission": job.submission}
-            jobs.append({**_job_values(after.job), **guard})
+            jobs.append({**job_values(after.job), **guard})
         known = {s.number: s for s in before.submissions}
         for s in after.submissions:
             was = known.get(s.number)
             if was is None:
-                added.append(_submission_row(s))
+                added.append(submission_row(s))
             elif s != was:
                 guard = {"was_job_id": s.job_id, "was_number": s.number, "was_outcome": was.outcome.value}
-                changed.append({**_submission_values(s), **guard})
+                changed.append({**submission_values(s), **guard})
     await _guarded(connection, t.jobs, jobs)
     await _guarded(connection, t.submissions, changed)
     return added
@@ -266,159 +244,3 @@ async def _guarded(connection: AsyncConnection, table: Table, rows: list[dict[st
     done = await update_many(connection, table, rows)
     if done != len(rows):
         raise GuardError(f"{done} of {len(rows)} rows were as their lock promised")
-
-
-def job_row(job: Job) -> dict[str, Any]:
-    """A whole new row of `jobs`."""
-    return {
-        "job_id": job.job_id,
-        "tenant": job.tenant,
-        "prompt": job.request.prompt,
-        "size": job.request.size,
-        "seed": job.request.seed,
-        "output_format": job.request.output_format,
-        "priority": int(job.priority),
-        "metadata": dict(job.metadata),
-        "idempotency_key": job.idempotency_key,
-        "fingerprint": job.fingerprint,
-        "created_at": job.created_at,
-        "callback_url": job.callback_url,
-        "callback_format": job.callback_format.value if job.callback_format else None,
-        "retry_of": job.retry_of,
-        "reused_from": job.reused_from,
-        "request_hash": job.request_hash,
-        "batch_id": job.batch.batch_id if job.batch else None,
-        "batch_place": job.batch.place if job.batch else None,
-        "batch_key": job.batch.idempotency_key if job.batch else None,
-        "traceparent": job.traceparent,
-        **_job_values(job),
-    }
-
-
-def _job_values(job: Job) -> dict[str, Any]:
-    return {
-        "state": job.state.value,
-        "due_at": job.due_at,
-        "submission": job.submission,
-        "cancel_requested": job.cancel_requested,
-        "images": list(job.images),
-        "error_code": job.error.code.value if job.error else None,
-        "error_message": job.error.message if job.error else None,
-        "completed_via": job.completed_via.value if job.completed_via else None,
-        "submitted_at": job.submitted_at,
-        "finished_at": job.finished_at,
-        "updated_at": job.updated_at,
-        "booked_open": job.booked.open if job.booked else None,
-        "booked_held": job.booked.held if job.booked else None,
-        "booked_consumed": job.booked.consumed if job.booked else None,
-    }
-
-
-def metadata_rows(job: Job) -> list[dict[str, Any]]:
-    """The caller's pairs, as lists find them."""
-    shared = {"job_id": job.job_id, "tenant": job.tenant, "created_at": job.created_at}
-    return [{**shared, "key": key, "value": value} for key, value in job.metadata.items()]
-
-
-def _delivery_row(job: Job, now: datetime) -> dict[str, Any]:
-    assert job.callback_url is not None
-    assert job.callback_format is not None
-    return {
-        "delivery_id": uuid7(),
-        "job_id": job.job_id,
-        "tenant": job.tenant,
-        "origin": receiver_of(job.tenant, job.callback_url).origin,
-        "url": job.callback_url,
-        "type": f"job.{job.state}",
-        "format": job.callback_format.value,
-        "state": DeliveryState.PENDING.value,
-        "attempts": 0,
-        "due_at": now,
-        "created_at": now,
-    }
-
-
-def _picture_rows(life: Life, now: datetime) -> Iterable[dict[str, Any]]:
-    """Pictures to fetch; one that came with the life, from the job whose result it took over, is there already."""
-    archived = {picture.index: picture for picture in life.pictures if picture.is_stored}
-    for index, url in enumerate(life.job.images):
-        picture = archived.get(index) or Picture(index, url, PictureState.PENDING)
-        yield {
-            **{name: getattr(picture, name) for name in _PICTURE_COLUMNS},
-            "job_id": life.job.job_id,
-            "attempts": 0,
-            "due_at": None if picture.is_stored else now,
-            "created_at": now,
-            "stored_at": now if picture.is_stored else None,
-        }
-
-
-def _submission_row(s: Submission) -> dict[str, Any]:
-    return {
-        "job_id": s.job_id,
-        "number": s.number,
-        "token_hash": s.token_hash,
-        "sent_at": s.sent_at,
-        **_submission_values(s),
-    }
-
-
-def _submission_values(s: Submission) -> dict[str, Any]:
-    values = {name: getattr(s, name) for name in _SUBMISSION_COLUMNS}
-    return {
-        **values,
-        "outcome": s.outcome.value,
-        "candidates": list(s.candidates),
-        "late_result": dict(s.late_result) if s.late_result is not None else None,
-    }
-
-
-# --- reading -------------------------------------------------------------------------------------------------------------
-
-
-def _job(row: Row[Any]) -> Job:
-    return Job(
-        job_id=row.job_id,
-        tenant=row.tenant,
-        state=JobState(row.state),
-        request=GenerationRequest(row.prompt, row.size, row.seed, row.output_format),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        due_at=row.due_at,
-        priority=Priority(row.priority),
-        metadata=row.metadata,
-        idempotency_key=row.idempotency_key,
-        fingerprint=row.fingerprint,
-        submission=row.submission,
-        cancel_requested=row.cancel_requested,
-        images=tuple(row.images),
-        error=JobError(ErrorCode(row.error_code), row.error_message or "") if row.error_code else None,
-        completed_via=CompletedVia(row.completed_via) if row.completed_via else None,
-        submitted_at=row.submitted_at,
-        finished_at=row.finished_at,
-        callback_url=row.callback_url,
-        callback_format=CallbackFormat(row.callback_format) if row.callback_format else None,
-        retry_of=row.retry_of,
-        reused_from=row.reused_from,
-        request_hash=row.request_hash,
-        batch=BatchPlace(row.batch_id, row.batch_place, row.batch_key) if row.batch_id else None,
-        traceparent=row.traceparent,
-        booked=Books(row.booked_open, row.booked_held, row.booked_consumed) if row.booked_open is not None else None,
-    )
-
-
-def _picture(row: Row[Any]) -> Picture:
-    columns = row._mapping  # noqa: SLF001 - its public way to a column that is named like a method of rows
-    values = {name: columns[name] for name in _PICTURE_COLUMNS}
-    return Picture(**{**values, "state": PictureState(row.state)})
-
-
-def _submission(row: Row[Any]) -> Submission:
-    values = {name: getattr(row, name) for name in _SUBMISSION_COLUMNS}
-    return Submission(
-        job_id=row.job_id,
-        number=row.number,
-        token_hash=row.token_hash,
-        sent_at=row.sent_at,
-        **{**values, "outcome": Outcome(row.outcome), "candidates": tuple(row.candidates)},
-    )

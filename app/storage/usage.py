@@ -18,8 +18,9 @@ from app.lifecycle.limits import Limits, Standing
 from app.storage import books
 from app.storage import tables as t
 from app.storage.database import Database
-from app.storage.lives import lock, metadata_rows, outbox_rows
+from app.storage.lives import lock
 from app.storage.many import insert_together
+from app.storage.rows import metadata_rows, outbox_rows
 
 _FIGURES = t.USAGE_FIGURES
 _J = t.jobs.c

@@ -20,7 +20,7 @@ from app.storage.database import Database
 from app.storage.grouped import GroupedWriter
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore, Order, Taken
-from app.storage.lives import job_row
+from app.storage.rows import job_row
 from tests.databases import OpenDatabase
 from tests.storage.factory import Factory, HandClock, all_lives, new_job, take
 from tests.storage.watch import blocked_statements

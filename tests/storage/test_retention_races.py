@@ -19,8 +19,8 @@ from app.storage.database import Database
 from app.storage.deliveries import DeliveryStore
 from app.storage.images import PictureStore, Reference, alone_with
 from app.storage.intake import IntakeStore, Order
-from app.storage.lives import job_row
 from app.storage.retention import RetentionStore
+from app.storage.rows import job_row
 from tests.databases import OpenDatabase
 from tests.storage.factory import Factory, HandClock, all_lives, new_job
 from tests.storage.watch import blocked_statements
