@@ -30,8 +30,6 @@ from app.traces.spans import Traces
 
 log = structlog.get_logger(__name__)
 
-GROUP_WORTH = 32  #: orders that are worth a second transaction beside the one that is under way
-
 
 class Wanted(Protocol):
     """What one new job is to be, by whichever route it was asked for."""
@@ -86,7 +84,7 @@ class Intake:
         self._store, self._wakes = store, wakes
         self._metrics, self._traces = metrics or Metrics(), traces or Traces()
         flushers = 1 if store.database.is_sqlite else 2
-        self._writer: GroupedWriter[Order, Taken] = GroupedWriter(self._write, flushers=flushers, one_more_at=GROUP_WORTH)
+        self._writer: GroupedWriter[Order, Taken] = GroupedWriter(self._write, flushers=flushers)
 
     async def accept(
         self, requests: Sequence[Wanted], caller: Caller, idempotency_key: str | None, *, batch: bool = False

@@ -24,16 +24,10 @@ class GroupedWriter(Generic[Item, Result]):
         write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         *,
         flushers: int = 1,
-        one_more_at: int = 1,
         group_max: int = 200,
     ) -> None:
-        """
-        Args:
-            flushers: transactions at once.
-            one_more_at: items that must wait before another flusher begins beside those at work: small groups cost most.
-        """
         self._write = write
-        self._flushers, self._one_more_at, self._group_max = flushers, one_more_at, group_max
+        self._flushers, self._group_max = flushers, group_max
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: set[asyncio.Task[None]] = set()
 
@@ -47,8 +41,7 @@ class GroupedWriter(Generic[Item, Result]):
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         # A flusher that is done takes nothing more, though its callback may not have discarded it yet.
-        at_work = sum(not task.done() for task in self._running)
-        if not at_work or (at_work < self._flushers and len(self._waiting) >= self._one_more_at):
+        if sum(not task.done() for task in self._running) < self._flushers:
             task = asyncio.create_task(self._flush())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
