@@ -94,7 +94,7 @@ def _share(document: Document) -> None:
 def _add(schemas: dict[str, Any], schema: dict[str, Any]) -> str:
     for name, inner in schema.pop("$defs", {}).items():
         schemas.setdefault(name, inner)
-    schemas[schema["title"]] = schema
+    schemas.setdefault(schema["title"], schema)
     return f"#/components/schemas/{schema['title']}"
 
 
