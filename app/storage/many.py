@@ -16,6 +16,7 @@ from sqlalchemy import (
     JSON,
     Column,
     ColumnElement,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -42,6 +43,7 @@ from app.storage.types import Duration
 Row = Mapping[str, Any]
 WAS = "was_"  #: begins the name of what must still be true of a row that is changed
 
+_COUNT = "count_given"
 _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -85,7 +87,8 @@ async def update_many(connection: AsyncConnection, table: Table, rows: Sequence[
     if not rows:
         return 0
     if connection.dialect.name == "postgresql":
-        return (await connection.exec_driver_sql(_update(table, tuple(rows[0])), _document(table, rows))).rowcount
+        document = {**_document(table, rows), _COUNT: len(rows)}
+        return (await connection.exec_driver_sql(_update(table, tuple(rows[0])), document)).rowcount
     return (await connection.execute(_update_one_by_one(table, tuple(rows[0])), rows)).rowcount
 
 
@@ -136,7 +139,8 @@ def _insert_absent(table: Table, names: tuple[str, ...]) -> str:
 
 @cache
 def _update(table: Table, names: tuple[str, ...]) -> str:
-    given = _values(table, names).subquery("given")
+    # The planner takes a document for a hundred rows, and would read a small table whole; a limit tells it better.
+    given = _values(table, names).limit(bindparam(_COUNT, type_=Integer())).subquery("given")
     still = and_(*(table.c[name.removeprefix(WAS)] == given.c[name] for name in names if name.startswith(WAS)))
     return _text(update(table).where(still).values({name: given.c[name] for name in names if not name.startswith(WAS)}))
 

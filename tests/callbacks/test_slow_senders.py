@@ -141,7 +141,7 @@ runpy.run_module("app", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize(("hard", "gets", "connections"), [(6000, 5600, None), (700, 700, 100)])
+@pytest.mark.parametrize(("hard", "gets", "connections"), [(9000, 8600, None), (700, 700, 100)])
 def test_as_many_descriptors_are_asked_for_as_the_connections_take(
     settings: dict[str, str], tmp_path: Path, hard: int, gets: int, connections: int | None
 ) -> None:

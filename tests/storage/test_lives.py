@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import event, update
 from sqlalchemy.exc import IntegrityError
 
-from app.lifecycle.answers import Accepted, StillGoing, Succeeded
+from app.lifecycle.answers import Accepted, NoAnswer, StillGoing, Succeeded
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.job import Life
-from app.lifecycle.news import Answered, CalledBack, CancelAsked, Claimed, HardDeadlinePassed, News
+from app.lifecycle.news import Answered, CalledBack, CancelAsked, Checked, Claimed, HardDeadlinePassed, News
 from app.lifecycle.states import CompletedVia, ErrorCode, JobState, Outcome
 from app.lifecycle.transitions import Change, Effect, decide
 from app.storage import tables as t
@@ -319,6 +319,7 @@ async def test_a_late_result_is_kept_with_its_submission(factory: Factory, clock
     assert task is not None
     clock.now += factory.policy.hard_deadline
     await DueStore(factory.database).claim_due(1, GatePolicy(), factory.policy)  # somebody had a last look
+    await factory.tell(job_id, Checked(1, task, clock.now, NoAnswer("nobody there")))
     failed = await factory.tell(job_id, HardDeadlinePassed(1))
     assert failed.job.state is JobState.FAILED
     after = await factory.tell(job_id, factory.check(task, Succeeded(("https://images/late.png",), 7)))
