@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import suppress
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -42,11 +43,21 @@ def configure(
     root.setLevel(level)
     structlog.configure(
         processors=[*_SHARED, *rendered, _encoded],
-        logger_factory=structlog.BytesLoggerFactory(stream.buffer),
+        logger_factory=lambda name=None: _Lines(stream.buffer, name=name),
         wrapper_class=structlog.make_filtering_bound_logger(level - level % 10),
         cache_logger_on_first_use=True,
     )
     _quieten()
+
+
+class _Lines(structlog.BytesLogger):
+    """Writes lines. One that cannot be written is lost, on a full disk for instance: whoever logs it goes on."""
+
+    def msg(self, message: bytes) -> None:
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = msg
 
 
 def _json(event: Any, **_: Any) -> str:
