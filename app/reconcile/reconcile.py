@@ -29,7 +29,7 @@ from app.upstream.client import UpstreamClient, outcome_of
 
 log = structlog.get_logger(__name__)
 
-CHECKERS = 50  #: checks under way at once in one process
+CHECKERS = 100  #: checks under way at once in one process
 DROPPED, ENTRIES, UNBOOKED = 100, 1000, 200  #: rows of each kind that one pass of housekeeping takes
 HEALTH_WINDOW = timedelta(hours=1)  #: how far back callbacks are judged
 

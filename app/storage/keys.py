@@ -17,6 +17,7 @@ from app.errors import GatewayError
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
+from app.storage.many import among
 from app.storage.tenants import add_tenant
 
 USE_EVERY = timedelta(minutes=1)  #: a key's last use is written no more often
@@ -89,8 +90,8 @@ class KeyStore:
 
     async def find_open(self, secret_hashes: Sequence[bytes]) -> list[StoredKey | None]:
         """The keys of these hashes, by one statement; None for each that is unknown, revoked or expired at this moment."""
-        query = select(t.api_keys).where(t.api_keys.c.secret_hash.in_(set(secret_hashes)))
         async with self.database.asking() as connection:
+            query = select(t.api_keys).where(among(connection, t.api_keys.c.secret_hash, set(secret_hashes)))
             found = {row.secret_hash: _key(row) for row in await connection.execute(query)}
             now = await self.database.now(connection) if any(key.expires_at for key in found.values()) else None
         return [

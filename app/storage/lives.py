@@ -198,7 +198,7 @@ async def _task_owners(connection: AsyncConnection, news: Iterable[News]) -> dic
     if not named:
         return {}
     s = t.submissions.c
-    rows = await connection.execute(select(s.task_id, s.job_id, s.number).where(s.task_id.in_(named)))
+    rows = await connection.execute(select(s.task_id, s.job_id, s.number).where(among(connection, s.task_id, named)))
     return {row.task_id: (row.job_id, row.number) for row in rows}
 
 

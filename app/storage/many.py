@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
-from uuid import UUID
+from typing import Any, TypeVar
 
 from pydantic_core import to_json
 from sqlalchemy import (
@@ -20,7 +19,6 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
-    Uuid,
     and_,
     any_,
     bindparam,
@@ -41,6 +39,7 @@ from sqlalchemy.sql.base import Executable
 from app.storage.types import Duration
 
 Row = Mapping[str, Any]
+Value = TypeVar("Value")
 WAS = "was_"  #: begins the name of what must still be true of a row that is changed
 
 _COUNT = "count_given"
@@ -92,12 +91,12 @@ async def update_many(connection: AsyncConnection, table: Table, rows: Sequence[
     return (await connection.execute(_update_one_by_one(table, tuple(rows[0])), rows)).rowcount
 
 
-def among(connection: AsyncConnection, column: Column[UUID], ids: Iterable[UUID]) -> ColumnElement[bool]:
-    """Whether the column holds one of these ids."""
+def among(connection: AsyncConnection, column: Column[Value], values: Iterable[Value]) -> ColumnElement[bool]:
+    """Whether the column holds one of these."""
     if connection.dialect.name != "postgresql":
-        return column.in_(list(ids))
-    listed = bindparam(None, "{" + ",".join(map(str, ids)) + "}", type_=Text(), unique=True)
-    return column == any_(cast(listed, postgresql.ARRAY(Uuid)))
+        return column.in_(list(values))
+    # An array of its own type: one that were cast from text would be read again for every row of a small table.
+    return column == any_(bindparam(None, list(values), type_=postgresql.ARRAY(column.type), unique=True))
 
 
 def _document(table: Table, rows: Sequence[Row]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from app.lifecycle.transitions import CALLBACKS_TOLD, Change
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.lives import Decide, apply_locked, lock
-from app.storage.many import insert_many
+from app.storage.many import among, insert_many
 
 #: Receipts kept for one submission; a flood is counted on the submission, not stored.
 RECEIPTS_MAX = CALLBACKS_TOLD
@@ -112,8 +112,8 @@ async def _owners(
 ) -> dict[bytes, tuple[UUID, int]]:
     """The job and the number of the submission that each good token was made for."""
     s = t.submissions.c
-    wanted = select(s.token_hash, s.job_id, s.number, s.sent_at, s.excused).where(s.token_hash.in_(set(token_hashes)))
-    rows = await connection.execute(wanted)
+    good = among(connection, s.token_hash, set(token_hashes))
+    rows = await connection.execute(select(s.token_hash, s.job_id, s.number, s.sent_at, s.excused).where(good))
     return {r.token_hash: (r.job_id, r.number) for r in rows if r.sent_at + r.excused + token_life > now}
 
 
