@@ -11,16 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, case, func, select, union_all, update
+from sqlalchemy import ColumnElement, Select, Table, case, func, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.job import Books, Job, Life
 from app.lifecycle.limits import Limits, Standing
 from app.lifecycle.states import JobState
 from app.storage import tables as t
-from app.storage.many import update_many
+from app.storage.many import among, select_among, update_many
 
 _FIGURES = t.USAGE_FIGURES
 _SETTLED = {JobState.SUCCEEDED: "succeeded", JobState.FAILED: "failed", JobState.CANCELED: "canceled"}
@@ -54,9 +55,7 @@ async def mark(connection: AsyncConnection, lives: Sequence[Life]) -> None:
 
 async def limits_of(connection: AsyncConnection, tenants: Sequence[str]) -> dict[str, tuple[Limits, datetime | None]]:
     """The limits of these tenants, with the state of their request rate; of those that exist."""
-    n = t.tenants.c
-    query = select(n.name, n.monthly_credits, n.open_jobs_max, n.requests_per_second, n.request_tat)
-    rows = await connection.execute(query.where(n.name.in_(tenants)))
+    rows = await select_among(connection, _limits, tenants)
     return {r.name: (Limits(r.monthly_credits, r.open_jobs_max, r.requests_per_second), r.request_tat) for r in rows}
 
 
@@ -68,6 +67,13 @@ async def lock_limits(connection: AsyncConnection, tenants: Sequence[str]) -> di
     held = select(t.tenants.c.name).where(t.tenants.c.name.in_(limited)).order_by(t.tenants.c.name)
     await connection.execute(held.with_for_update(key_share=True))  # new keys and secrets refer to the row, and need not wait
     return await limits_of(connection, limited)
+
+
+@cache
+def _limits(dialect: str) -> Select[Any]:
+    n = t.tenants.c
+    wanted = select(n.name, n.monthly_credits, n.open_jobs_max, n.requests_per_second, n.request_tat)
+    return wanted.where(among(dialect, n.name))
 
 
 async def standing_of(connection: AsyncConnection, tenant: str, request_tat: datetime | None, now: datetime) -> Standing:

@@ -37,6 +37,7 @@ _BEGIN = (
     "SELECT set_config('statement_timeout', '15s', true), set_config('idle_in_transaction_session_timeout', '30s', true),"
     " clock_timestamp()"
 )
+_NOW = text("SELECT clock_timestamp()")
 _ASKING_SECONDS = 15.0
 _TURN_SECONDS = 30.0  #: how long one transaction on SQLite waits for the others
 _BEGAN = "began"  #: under which a connection remembers when its transaction began
@@ -166,7 +167,7 @@ class Database:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[AsyncConnection]:
-        """For a single statement that only reads: it is no transaction, and costs one round trip instead of four.
+        """For what only reads and need not be of one instant: no transaction, so it saves three round trips.
 
         Raises:
             StorageUnavailableError: the database is out of reach.
@@ -186,7 +187,7 @@ class Database:
         """The instant to compare with: of the database where replicas share one, of the process otherwise."""
         if self._clock is not None:
             return self._clock()
-        found: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        found: datetime = (await connection.execute(_NOW)).scalar_one()
         return found.astimezone(UTC)
 
     async def ping(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Integer, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle import schedule
@@ -21,10 +21,30 @@ from app.storage.gate_row import lock_gate, write_gate
 from app.storage.horizon import Horizon
 from app.storage.lives import load
 from app.storage.many import update_many
+from app.storage.types import Instant
 
 _S = t.submissions.c
 _DUE = _S.due_at.is_not(None)
 _LEASED = _S.lease_until.is_not(None)
+_NOW, _FLOOR, _LIMIT = bindparam("now", type_=Instant), bindparam("floor", type_=Instant), bindparam("limit", type_=Integer)
+
+_LOST = (
+    select(_S.job_id, _S.number)
+    .where(_LEASED, _S.lease_until <= _NOW, _S.due_at <= _NOW)
+    .order_by(_S.lease_until)
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_IN_TIME = _S.lease_until.is_(None) | (_S.lease_until > _NOW)  #: the others are lost senders
+_FROM_THE_FIRST = (
+    select(_S.job_id, _S.number, _S.due_at)
+    .where(_DUE, _S.due_at <= _NOW, _IN_TIME)
+    .order_by(_S.due_at)
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_FROM_THE_FLOOR = _FROM_THE_FIRST.where(_S.due_at >= _FLOOR)
+_NEXT = select(func.min(_S.due_at)).where(_DUE, _S.due_at > _NOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +109,15 @@ class DueStore:
             return [(row.job_id, row.number) for row in rows]
 
     async def _lost_senders(self, connection: AsyncConnection, limit: int, now: datetime) -> list[tuple[UUID, int]]:
-        query = select(_S.job_id, _S.number).where(_LEASED, _S.lease_until <= now, _S.due_at <= now).order_by(_S.lease_until)
-        rows = await connection.execute(query.limit(limit).with_for_update(skip_locked=True))
+        rows = await connection.execute(_LOST, {"now": now, "limit": limit})
         return [(row.job_id, row.number) for row in rows]
 
     async def _due(self, connection: AsyncConnection, limit: int, now: datetime) -> list[tuple[UUID, int]]:
         if not limit:
             return []
-        in_time = _S.lease_until.is_(None) | (_S.lease_until > now)  # the others are lost senders
-        query = select(_S.job_id, _S.number, _S.due_at).where(_DUE, _S.due_at <= now, in_time).order_by(_S.due_at)
-        if floor := self.horizon.floor(now):
-            query = query.where(_S.due_at >= floor)
-        rows = (await connection.execute(query.limit(limit).with_for_update(skip_locked=True))).all()
+        floor = self.horizon.floor(now)
+        given = {"now": now, "limit": limit, **({"floor": floor} if floor else {})}
+        rows = (await connection.execute(_FROM_THE_FLOOR if floor else _FROM_THE_FIRST, given)).all()
         if rows:
             self.horizon.reached(rows[-1].due_at)
         return [(row.job_id, row.number) for row in rows]
@@ -120,8 +137,7 @@ class DueStore:
 
     async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
         """What is due already and was not taken is held by somebody, who will not be done sooner for being asked at once."""
-        query = select(func.min(_S.due_at)).where(_DUE, _S.due_at > now)
-        found: datetime | None = (await connection.execute(query)).scalar_one()
+        found: datetime | None = (await connection.execute(_NEXT, {"now": now})).scalar_one()
         return found
 
 

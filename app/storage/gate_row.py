@@ -18,6 +18,9 @@ from app.storage.database import Database
 from app.storage.types import Duration
 
 _COLUMNS = [field.name for field in fields(Gate)]
+_READ = select(t.gate).where(t.gate.c.gate_id == 1)
+_LOCK = _READ.with_for_update()
+_WRITE = update(t.gate).where(t.gate.c.gate_id == 1)  #: sets what it is run with
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,12 @@ class GateStore:
 
 
 async def read_gate(connection: AsyncConnection) -> Gate:
-    row = (await connection.execute(select(t.gate).where(t.gate.c.gate_id == 1))).one()
+    row = (await connection.execute(_READ)).one()
     return _gate(row)
 
 
 async def lock_gate(connection: AsyncConnection) -> Gate:
-    row = (await connection.execute(select(t.gate).where(t.gate.c.gate_id == 1).with_for_update())).one()
+    row = (await connection.execute(_LOCK)).one()
     return _gate(row)
 
 
@@ -60,7 +63,7 @@ async def write_gate(connection: AsyncConnection, before: Gate, after: Gate, now
     if after == before:
         return
     values = {name: getattr(after, name) for name in _COLUMNS}
-    await connection.execute(update(t.gate).where(t.gate.c.gate_id == 1).values(values))
+    await connection.execute(_WRITE, values)
     if before.checks_shut_at is not None and after.checks_shut is None:
         await _excuse(connection, before.checks_shut_at, now)
 

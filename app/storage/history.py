@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import Select, func, literal_column, select
 
 from app.lifecycle.callback_health import Closed
 from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.job_filter import JobFilter
-from app.storage.many import among
+from app.storage.many import among, select_among
 from app.storage.queue import count_open
 from app.storage.search import LOOKED_AT_MAX, Counted, Key, Page, count, search
 
@@ -66,11 +67,9 @@ class HistoryStore:
 
     async def newest_events(self, job_ids: Sequence[UUID]) -> dict[UUID, int]:
         """The id of the last event of each of these jobs: one step into an index a job, however long its timeline."""
-        j, e = t.jobs.c, t.events.c
-        newest = select(func.max(e.event_id)).where(e.job_id == j.job_id).scalar_subquery()
         async with self.database.asking() as connection:
-            rows = await connection.execute(select(j.job_id, newest).where(among(connection, j.job_id, job_ids)))
-            return {job_id: event_id for job_id, event_id in rows if event_id is not None}
+            rows = await select_among(connection, _newest, job_ids)
+            return {row.job_id: row.newest for row in rows if row.newest is not None}
 
     async def recently_closed(self, since: timedelta, limit: int = 200) -> tuple[list[Closed], datetime]:
         """The last submissions that a check read to their end, for judging whether callbacks arrive; and the time now."""
@@ -100,3 +99,10 @@ class HistoryStore:
                 query = select(func.count()).select_from(t.jobs).where(j.state == literal_column(repr(state.value)))
                 found[state] = (await connection.execute(query)).scalar_one()
         return found
+
+
+@cache
+def _newest(dialect: str) -> Select[Any]:
+    j, e = t.jobs.c, t.events.c
+    newest = select(func.max(e.event_id)).where(e.job_id == j.job_id).scalar_subquery()
+    return select(j.job_id, newest.label("newest")).where(among(dialect, j.job_id))

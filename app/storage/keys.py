@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Text, cast, or_, select, update
+from sqlalchemy import Select, Text, cast, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Row
@@ -17,7 +18,7 @@ from app.errors import GatewayError
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
-from app.storage.many import among
+from app.storage.many import among, select_among
 from app.storage.tenants import add_tenant
 
 USE_EVERY = timedelta(minutes=1)  #: a key's last use is written no more often
@@ -91,8 +92,8 @@ class KeyStore:
     async def find_open(self, secret_hashes: Sequence[bytes]) -> list[StoredKey | None]:
         """The keys of these hashes, by one statement; None for each that is unknown, revoked or expired at this moment."""
         async with self.database.asking() as connection:
-            query = select(t.api_keys).where(among(connection, t.api_keys.c.secret_hash, set(secret_hashes)))
-            found = {row.secret_hash: _key(row) for row in await connection.execute(query)}
+            rows = await select_among(connection, _of_secrets, set(secret_hashes))
+            found = {row.secret_hash: _key(row) for row in rows}
             now = await self.database.now(connection) if any(key.expires_at for key in found.values()) else None
         return [
             key if key and key.revoked_at is None and (now is None or key.opens_at(now)) else None
@@ -153,6 +154,11 @@ async def _hold_admins(connection: AsyncConnection) -> list[StoredKey]:
 async def _find(connection: AsyncConnection, key_id: str) -> StoredKey | None:
     row = (await connection.execute(select(t.api_keys).where(t.api_keys.c.key_id == key_id))).first()
     return _key(row) if row else None
+
+
+@cache
+def _of_secrets(dialect: str) -> Select[Any]:
+    return select(t.api_keys).where(among(dialect, t.api_keys.c.secret_hash))
 
 
 def _key(row: Row[Any]) -> StoredKey:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Text, Uuid, bindparam, literal, literal_column, select, text, tuple_
+from sqlalchemy import ColumnElement, Executable, Integer, Select, Text, Uuid, bindparam, literal_column, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.states import Priority
@@ -102,18 +104,28 @@ class _Claim:
 
     async def take(self, lane: Lane, limit: int, first: datetime) -> int:
         tenant, priority = lane
-        query = select(_J.job_id, _J.due_at).where(_QUEUED, _J.tenant == tenant, _J.priority == _LITERAL[priority])
-        query = query.where(_J.due_at <= self.now)
-        if after := self.reached.get(lane):
-            query = query.where(tuple_(_J.due_at, _J.job_id) > tuple_(literal(after[0], Instant), literal(after[1], Uuid)))
-        else:
-            query = query.where(_J.due_at >= first)
-        query = query.order_by(_J.due_at, _J.job_id).limit(limit).with_for_update(skip_locked=True)
-        rows = (await self.connection.execute(query)).all()
+        after = self.reached.get(lane)
+        where = {"after": after[0], "after_id": after[1]} if after else {"first": first}
+        given = {"tenant": tenant, "now": self.now, "limit": limit, **where}
+        rows = (await self.connection.execute(_due_in(priority, again=after is not None), given)).all()
         if rows:
             self.found += [row.job_id for row in rows]
             self.reached[lane] = rows[-1].due_at, rows[-1].job_id
         return len(rows)
+
+
+@cache
+def _due_in(priority: Priority, *, again: bool) -> Select[Any]:
+    """The due jobs of one lane: from an instant on, or again, behind the last that was taken."""
+    query = select(_J.job_id, _J.due_at).where(_QUEUED, _J.tenant == bindparam("tenant"), _J.priority == _LITERAL[priority])
+    query = query.where(_J.due_at <= bindparam("now", type_=Instant))
+    if again:
+        behind = tuple_(bindparam("after", type_=Instant), bindparam("after_id", type_=Uuid))
+        query = query.where(tuple_(_J.due_at, _J.job_id) > behind)
+    else:
+        query = query.where(_J.due_at >= bindparam("first", type_=Instant))
+    query = query.order_by(_J.due_at, _J.job_id).limit(bindparam("limit", type_=Integer))
+    return query.with_for_update(skip_locked=True)
 
 
 #: Hops from lane to lane, not from job to job: the first job of each, which is its longest due.
@@ -149,6 +161,11 @@ _HOPS = {
 
 async def _due_lanes(connection: AsyncConnection, now: datetime) -> dict[Lane, datetime]:
     """The lanes in which something is due, each with the instant at which its first job was."""
-    hops = text(_HOPS[connection.dialect.name]).columns(tenant=Text, priority=Integer, due_at=Instant)
-    rows = await connection.execute(hops.bindparams(bindparam("now", now, Instant)))
+    rows = await connection.execute(_hops(connection.dialect.name), {"now": now})
     return {(row.tenant, Priority(row.priority)): row.due_at for row in rows}
+
+
+@cache
+def _hops(dialect: str) -> Executable:
+    hops = text(_HOPS[dialect]).columns(tenant=Text, priority=Integer, due_at=Instant)
+    return hops.bindparams(bindparam("now", type_=Instant))

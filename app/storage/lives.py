@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, select
+from sqlalchemy import Select, Table, select
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,7 +27,7 @@ from app.storage import books
 from app.storage import tables as t
 from app.storage.audit import Act, write_acts
 from app.storage.database import Database
-from app.storage.many import among, insert_many, insert_together, update_many
+from app.storage.many import among, insert_many, insert_together, select_among, update_many
 from app.storage.rows import (
     event_rows,
     job_of,
@@ -76,20 +77,18 @@ class LifeStore:
         return await self.database.transact(work)
 
     async def find(self, job_id: UUID) -> Life | None:
-        async with self.database.reading() as connection:
+        async with self.database.asking() as connection:
             return (await load(connection, [job_id])).get(job_id)
 
     async def find_all(self, job_ids: Sequence[UUID]) -> dict[UUID, Life]:
         """Those of these jobs that exist."""
-        async with self.database.reading() as connection:
+        async with self.database.asking() as connection:
             return await load(connection, job_ids)
 
     async def settled_among(self, job_ids: Sequence[UUID]) -> list[UUID]:
         """Those of these jobs that are settled."""
-        j = t.jobs.c
         async with self.database.asking() as connection:
-            query = select(j.job_id).where(among(connection, j.job_id, job_ids), j.finished_at.is_not(None))
-            return list((await connection.execute(query)).scalars())
+            return [row.job_id for row in await select_among(connection, _settled, job_ids)]
 
 
 async def apply_locked(
@@ -130,14 +129,12 @@ async def apply_locked(
 
 async def lock(connection: AsyncConnection, job_ids: Iterable[UUID]) -> dict[UUID, Life]:
     """The lives of these jobs, held until the transaction ends. (SQLite's writer holds everything already.)"""
-    query = select(t.jobs).where(among(connection, t.jobs.c.job_id, job_ids)).order_by(t.jobs.c.job_id).with_for_update()
-    return await _with_submissions(connection, (await connection.execute(query)).all(), for_update=True)
+    return await _with_submissions(connection, await select_among(connection, _jobs, job_ids, held=True), held=True)
 
 
 async def load(connection: AsyncConnection, job_ids: Iterable[UUID]) -> dict[UUID, Life]:
     """The lives of these jobs as they are, unheld."""
-    query = select(t.jobs).where(among(connection, t.jobs.c.job_id, job_ids))
-    return await _with_submissions(connection, (await connection.execute(query)).all())
+    return await _with_submissions(connection, await select_among(connection, _jobs, job_ids))
 
 
 async def lives_of(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Life]:
@@ -171,23 +168,16 @@ def _acts_of(news: News, change: Change) -> list[Act]:
             return []
 
 
-async def _with_submissions(
-    connection: AsyncConnection, rows: Sequence[Row[Any]], *, for_update: bool = False
-) -> dict[UUID, Life]:
+async def _with_submissions(connection: AsyncConnection, rows: Sequence[Row[Any]], *, held: bool = False) -> dict[UUID, Life]:
     pictured = [row.job_id for row in rows if row.images]
     pictures: dict[UUID, list[Picture]] = {job_id: [] for job_id in pictured}
     if pictured:
-        shown = (
-            select(t.images).where(among(connection, t.images.c.job_id, pictured)).order_by(t.images.c.job_id, t.images.c.index)
-        )
-        for row in await connection.execute(shown):
+        for row in await select_among(connection, _images, pictured):
             pictures[row.job_id].append(picture_of(row))
     sent = [row.job_id for row in rows if row.submission > 0]
     found: dict[UUID, list[Submission]] = {row.job_id: [] for row in rows}
     if sent:
-        query = select(t.submissions).where(among(connection, t.submissions.c.job_id, sent))
-        query = query.order_by(t.submissions.c.job_id, t.submissions.c.number)
-        for row in await connection.execute(query.with_for_update() if for_update else query):
+        for row in await select_among(connection, _submissions, sent, held=held):
             found[row.job_id].append(submission_of(row))
     return {row.job_id: Life(job_of(row), tuple(found[row.job_id]), tuple(pictures.get(row.job_id, ()))) for row in rows}
 
@@ -197,9 +187,39 @@ async def _task_owners(connection: AsyncConnection, news: Iterable[News]) -> dic
     named = {task_id for item in news if (task_id := _named_task(item)) is not None}
     if not named:
         return {}
-    s = t.submissions.c
-    rows = await connection.execute(select(s.task_id, s.job_id, s.number).where(among(connection, s.task_id, named)))
+    rows = await select_among(connection, _owners, named)
     return {row.task_id: (row.job_id, row.number) for row in rows}
+
+
+@cache
+def _jobs(dialect: str, *, held: bool = False) -> Select[Any]:
+    query = select(t.jobs).where(among(dialect, t.jobs.c.job_id))
+    return query.order_by(t.jobs.c.job_id).with_for_update() if held else query
+
+
+@cache
+def _submissions(dialect: str, *, held: bool = False) -> Select[Any]:
+    s = t.submissions.c
+    query = select(t.submissions).where(among(dialect, s.job_id)).order_by(s.job_id, s.number)
+    return query.with_for_update() if held else query
+
+
+@cache
+def _images(dialect: str) -> Select[Any]:
+    i = t.images.c
+    return select(t.images).where(among(dialect, i.job_id)).order_by(i.job_id, i.index)
+
+
+@cache
+def _owners(dialect: str) -> Select[Any]:
+    s = t.submissions.c
+    return select(s.task_id, s.job_id, s.number).where(among(dialect, s.task_id))
+
+
+@cache
+def _settled(dialect: str) -> Select[Any]:
+    j = t.jobs.c
+    return select(j.job_id).where(among(dialect, j.job_id), j.finished_at.is_not(None))
 
 
 def _named_task(news: News) -> str | None:

@@ -6,9 +6,10 @@ in a single call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
+from uuid import UUID
 
 from pydantic_core import to_json
 from sqlalchemy import (
@@ -17,8 +18,10 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     LargeBinary,
+    Select,
     Table,
     Text,
+    Uuid,
     and_,
     any_,
     bindparam,
@@ -33,20 +36,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
+from sqlalchemy.types import UserDefinedType
 
 from app.storage.types import Duration
 
-Row = Mapping[str, Any]
-Value = TypeVar("Value")
+Values = Mapping[str, Any]  #: of a row, by the names of its columns
 WAS = "was_"  #: begins the name of what must still be true of a row that is changed
 
-_COUNT = "count_given"
+_COUNT, _GIVEN = "count_given", "given"
 _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
-async def insert_many(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+async def insert_many(connection: AsyncConnection, table: Table, rows: Sequence[Values]) -> None:
     """Inserts these rows, in their order. All have the same columns."""
     if not rows:
         return
@@ -56,7 +60,7 @@ async def insert_many(connection: AsyncConnection, table: Table, rows: Sequence[
         await connection.execute(insert(table), rows)
 
 
-async def insert_together(connection: AsyncConnection, rows: Mapping[Table, Sequence[Row]]) -> None:
+async def insert_together(connection: AsyncConnection, rows: Mapping[Table, Sequence[Values]]) -> None:
     """Inserts rows of several tables, on PostgreSQL by one statement, at the end of which they must fit each other."""
     some = {table: of_table for table, of_table in rows.items() if of_table}
     if not some:
@@ -70,7 +74,7 @@ async def insert_together(connection: AsyncConnection, rows: Mapping[Table, Sequ
             await connection.execute(insert(table), of_table)
 
 
-async def insert_absent(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> set[Any]:
+async def insert_absent(connection: AsyncConnection, table: Table, rows: Sequence[Values]) -> set[Any]:
     """Inserts those of these rows that break no uniqueness; returns their primary keys."""
     if not rows:
         return set()
@@ -81,7 +85,7 @@ async def insert_absent(connection: AsyncConnection, table: Table, rows: Sequenc
     return set((await connection.execute(absent, rows)).scalars())
 
 
-async def update_many(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> int:
+async def update_many(connection: AsyncConnection, table: Table, rows: Sequence[Values]) -> int:
     """Changes the rows that are still as `was_…` says, which names the primary key at least; returns how many there were."""
     if not rows:
         return 0
@@ -91,15 +95,40 @@ async def update_many(connection: AsyncConnection, table: Table, rows: Sequence[
     return (await connection.execute(_update_one_by_one(table, tuple(rows[0])), rows)).rowcount
 
 
-def among(connection: AsyncConnection, column: Column[Value], values: Iterable[Value]) -> ColumnElement[bool]:
-    """Whether the column holds one of these."""
-    if connection.dialect.name != "postgresql":
-        return column.in_(list(values))
+def among(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
+    """Whether the column holds one of those that `select_among` is given."""
+    if dialect != "postgresql":
+        return column.in_(bindparam(_GIVEN, expanding=True, type_=column.type))
     # An array of its own type: one that were cast from text would be read again for every row of a small table.
-    return column == any_(bindparam(None, list(values), type_=postgresql.ARRAY(column.type), unique=True))
+    kind = _UuidArray() if isinstance(column.type, Uuid) else postgresql.ARRAY(column.type)
+    return column == any_(bindparam(_GIVEN, type_=kind))
 
 
-def _document(table: Table, rows: Sequence[Row]) -> dict[str, str]:
+async def select_among(
+    connection: AsyncConnection, query: Callable[..., Select[Any]], values: Iterable[Any], **options: bool
+) -> Sequence[Row[Any]]:
+    """The rows that `query(dialect, **options)` tells of these, by its `among`.
+
+    It is a function, and cached, because SQLAlchemy takes as long to put a statement together as to run it.
+    """
+    dialect, listed = connection.dialect.name, list(values)
+    as_text = dialect == "postgresql" and listed and isinstance(listed[0], UUID)
+    given = "{" + ",".join(map(str, listed)) + "}" if as_text else listed
+    found: Sequence[Row[Any]] = (await connection.execute(query(dialect, **options), {_GIVEN: given})).all()
+    return found
+
+
+class _UuidArray(UserDefinedType[str]):
+    """Given as its text, for which the driver takes half the time that it takes for a list."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "UUID[]"
+
+
+def _document(table: Table, rows: Sequence[Values]) -> dict[str, str]:
     if lengths := _lengths_of_time(table, tuple(rows[0])):
         rows = [
             {**row, **{name: kind.process_bind_param(row[name], _DIALECT) for name, kind in lengths.items()}} for row in rows

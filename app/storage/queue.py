@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnClause, func, literal_column, select
+from sqlalchemy import ColumnClause, Integer, Select, bindparam, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.gate import Gate, GatePolicy, submit_permits
@@ -21,6 +22,7 @@ from app.storage.gate_row import lock_gate, write_gate
 from app.storage.horizon import Horizon
 from app.storage.lanes import Lanes
 from app.storage.lives import Decide, apply_locked, lock
+from app.storage.types import Instant
 
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
 _QUEUED = t.jobs.c.state == literal_column("'queued'")
@@ -29,6 +31,7 @@ _QUEUED = t.jobs.c.state == literal_column("'queued'")
 _LITERAL: dict[Priority, ColumnClause[Any]] = {p: literal_column(str(int(p))) for p in Priority}
 _ANY_PRIORITY = t.jobs.c.priority.in_(_LITERAL.values())
 _OPEN = t.submissions.c.outcome == literal_column("'open'")
+_NEXT = select(func.min(t.jobs.c.due_at)).where(_QUEUED, _ANY_PRIORITY, t.jobs.c.due_at > bindparam("now", type_=Instant))
 _HAS_CANDIDATE = (
     select(literal_column("1"))
     .where(t.submissions.c.job_id == t.jobs.c.job_id, t.submissions.c.candidates != literal_column("'[]'"))
@@ -117,8 +120,7 @@ class QueueStore:
         return found
 
     async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
-        query = select(func.min(t.jobs.c.due_at)).where(_QUEUED, _ANY_PRIORITY, t.jobs.c.due_at > now)
-        found: datetime | None = (await connection.execute(query)).scalar_one()
+        found: datetime | None = (await connection.execute(_NEXT, {"now": now})).scalar_one()
         return found
 
 
@@ -126,10 +128,16 @@ async def count_open(
     connection: AsyncConnection, at_most: int, sent_since: datetime | None = None
 ) -> tuple[int, datetime | None]:
     """Open submissions, counted no further than one past `at_most`, so that the count stays cheap; and the oldest's send."""
-    sent_at = t.submissions.c.sent_at
-    some = select(sent_at).where(_OPEN).order_by(sent_at).limit(at_most + 1)
-    if sent_since is not None:
-        some = some.where(sent_at >= sent_since)
-    counted = some.subquery()
-    found, oldest = (await connection.execute(select(func.count(), func.min(counted.c.sent_at)))).one()
+    given = {"limit": at_most + 1, **({"since": sent_since} if sent_since else {})}
+    found, oldest = (await connection.execute(_count(since=sent_since is not None), given)).one()
     return found, oldest
+
+
+@cache
+def _count(*, since: bool) -> Select[int, datetime | None]:
+    sent_at = t.submissions.c.sent_at
+    some = select(sent_at).where(_OPEN).order_by(sent_at).limit(bindparam("limit", type_=Integer))
+    if since:
+        some = some.where(sent_at >= bindparam("since", type_=Instant))
+    counted = some.subquery()
+    return select(func.count(), func.min(counted.c.sent_at))

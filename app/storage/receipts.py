@@ -6,9 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.news import CalledBack
@@ -17,7 +19,7 @@ from app.lifecycle.transitions import CALLBACKS_TOLD, Change
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.lives import Decide, apply_locked, lock
-from app.storage.many import among, insert_many
+from app.storage.many import among, insert_many, select_among
 
 #: Receipts kept for one submission; a flood is counted on the submission, not stored.
 RECEIPTS_MAX = CALLBACKS_TOLD
@@ -61,7 +63,7 @@ class ReceiptStore:
 
     async def known(self, token_hashes: Sequence[bytes], token_life: timedelta) -> list[bool]:
         """Whether each of these tokens is good, as `receive` has it. Only reads, so it waits for nobody who writes."""
-        async with self.database.reading() as connection:
+        async with self.database.asking() as connection:
             now = await self.database.now(connection)
             owners = await _owners(connection, token_hashes, token_life, now)
             return [token_hash in owners for token_hash in token_hashes]
@@ -111,10 +113,14 @@ async def _owners(
     connection: AsyncConnection, token_hashes: Collection[bytes], token_life: timedelta, now: datetime
 ) -> dict[bytes, tuple[UUID, int]]:
     """The job and the number of the submission that each good token was made for."""
-    s = t.submissions.c
-    good = among(connection, s.token_hash, set(token_hashes))
-    rows = await connection.execute(select(s.token_hash, s.job_id, s.number, s.sent_at, s.excused).where(good))
+    rows = await select_among(connection, _sent, set(token_hashes))
     return {r.token_hash: (r.job_id, r.number) for r in rows if r.sent_at + r.excused + token_life > now}
+
+
+@cache
+def _sent(dialect: str) -> Select[Any]:
+    s = t.submissions.c
+    return select(s.token_hash, s.job_id, s.number, s.sent_at, s.excused).where(among(dialect, s.token_hash))
 
 
 def _outcome(news: CalledBack, change: Change) -> CallbackOutcome:
