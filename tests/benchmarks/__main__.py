@@ -35,6 +35,7 @@ class Choice(Benchmark):
 BENCHMARKS = (
     Choice("intake", "Intake", {"seconds": 2}, ["wrk"]),
     Choice("life", "Whole life", {"jobs": 200}, ["redis-server"]),
+    Choice("costs", "Costs", {"jobs": 200, "pictures": 20}),
     Choice("callback_endpoint", "Callback endpoint", {"seconds": 2, "rounds": 20}, ["wrk"]),
     Choice("checks", "Checks", {"submissions": 2_000, "history": 20_000, "seconds": 3}),
     Choice("reads", "Reads", {"sizes": (100_000,), "on_sqlite": 100_000}),

@@ -104,20 +104,20 @@ class System:
 
 def _whole_life(start: _Start, postgres: Postgres, folder: Path, jobs: int) -> Life:
     with ExitStack() as stack:
-        database = stack.enter_context(postgres.fresh(empty=start is not _gateway))
+        database = stack.enter_context(postgres.fresh(empty=start is not gateway_and_worker))
         upstream = stack.enter_context(running_upstream(folder, run_seconds=RUN_SECONDS))
         system = stack.enter_context(start(database, upstream.url, folder))
         books = stack.enter_context(psycopg.connect(database, autocommit=True))
         stores = (parent_of(books.info.backend_pid), *system.broker)
-        _live(system, upstream, books, WARM, WARM)
+        live(system, upstream, books, WARM, WARM)
         own, others = cpu_seconds(system.pids), cpu_seconds(stores)
-        seconds = _live(system, upstream, books, jobs, WARM + jobs)
+        seconds = live(system, upstream, books, jobs, WARM + jobs)
         life = Life(jobs, seconds, cpu_seconds(system.pids) - own, cpu_seconds(stores) - others)
         _prove(start, upstream, books, WARM + jobs)
     return life
 
 
-def _live(system: System, upstream: Upstream, books: psycopg.Connection, jobs: int, in_all: int) -> float:
+def live(system: System, upstream: Upstream, books: psycopg.Connection, jobs: int, in_all: int) -> float:
     """Posts so many and waits until all are settled; seconds. The database is asked only when the upstream has told of all."""
     began = post_exactly(jobs, system.url, KEY)
     _until(lambda: _seen(upstream), in_all, every=0.1)
@@ -143,7 +143,7 @@ def _seen(upstream: Upstream) -> tuple[int, ...]:
 
 def _prove(start: _Start, upstream: Upstream, books: psycopg.Connection, jobs: int) -> None:
     """Raises RuntimeError: something was not done, or done twice."""
-    pictured, task_ids, events = _row(books, _OUR_BOOKS if start is _gateway else _THEIR_BOOKS)
+    pictured, task_ids, events = _row(books, _OUR_BOOKS if start is gateway_and_worker else _THEIR_BOOKS)
     seen = upstream.figures()
     done = (pictured, task_ids, seen.submits, seen.told, seen.checks, seen.callbacks)
     if set(done) != {jobs} or events < EVENTS * jobs:
@@ -165,7 +165,7 @@ SELECT count(*) FILTER (WHERE state = 'succeeded' AND image_url LIKE 'http%'), c
 
 
 @contextmanager
-def _gateway(database: str, upstream: str, folder: Path) -> Iterator[System]:
+def gateway_and_worker(database: str, upstream: str, folder: Path, **others: str) -> Iterator[System]:
     """Its limits are out of the way, and a check comes after the callback, never before."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -174,6 +174,7 @@ def _gateway(database: str, upstream: str, folder: Path) -> Iterator[System]:
         "SECRET_KEY": "bench-secret-key-of-32-characters-or-more", "BOOTSTRAP_ADMIN_KEY": KEY, "LOG_FORMAT": "json",
         "IMAGE_STORE_URL": "off", "UPSTREAM_MAX_IN_FLIGHT": "100000", "UPSTREAM_SUBMIT_RATE": "10000",
         "UPSTREAM_STATUS_RATE": "10000", "CALLBACK_GRACE": "10m", "POLL_MIN": "10m", "POLL_MAX": "10m",
+        **others,
     }  # fmt: skip
     environment = {f"GATEWAY_{name}": value for name, value in settings.items()}
     with (
@@ -263,7 +264,7 @@ _Start = Callable[[str, str, Path], AbstractContextManager[System]]
 _PYTHON = (sys.executable, "-m")
 _GATEWAY, _SUBMITS = "gateway", "taskiq, submit and record alone"
 _SYSTEMS: Mapping[str, _Start] = {
-    _GATEWAY: _gateway, "Procrastinate": _procrastinate, "Celery on Redis": _celery, "taskiq on Redis": _taskiq,
+    _GATEWAY: gateway_and_worker, "Procrastinate": _procrastinate, "Celery on Redis": _celery, "taskiq on Redis": _taskiq,
 }  # fmt: skip
 
 if __name__ == "__main__":

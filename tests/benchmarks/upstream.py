@@ -2,7 +2,7 @@
 
 It is outside of what is measured. `app/emulator` is the faithful one; it costs several times as much processor.
 
-Run it alone with: python -m tests.benchmarks.upstream PORT SECONDS_A_TASK_RUNS
+Run it alone with: python -m tests.benchmarks.upstream PORT SECONDS_A_TASK_RUNS [PICTURE]
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ class Figures:
 
 
 @contextmanager
-def running_upstream(folder: Path, *, run_seconds: float) -> Iterator[Upstream]:
-    """Starts one in a process of its own; a task takes `run_seconds`."""
+def running_upstream(folder: Path, *, run_seconds: float, picture: Path | None = None) -> Iterator[Upstream]:
+    """Starts one in a process of its own; a task takes `run_seconds`, and brings `picture`, if that is to be fetched."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with running([sys.executable, "-m", "tests.benchmarks.upstream", str(port), str(run_seconds)], {}, folder):
+    words = [str(port), str(run_seconds), *([str(picture)] if picture else [])]
+    with running([sys.executable, "-m", "tests.benchmarks.upstream", *words], {}, folder):
         ready(url, "/figures")
         yield Upstream(url)
 
@@ -70,8 +71,8 @@ class _Task:
 class _App:
     """Plain ASGI: a framework would cost more than the work."""
 
-    def __init__(self, run_seconds: float) -> None:
-        self._run_seconds = run_seconds
+    def __init__(self, pictures: str, run_seconds: float, picture: bytes) -> None:
+        self._pictures, self._run_seconds, self._picture = pictures, run_seconds, picture
         self._tasks: dict[str, _Task] = {}
         self._figures = Figures()
         self._calls: set[asyncio.Task[None]] = set()
@@ -79,6 +80,11 @@ class _App:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         body = await _body(receive)
+        if scope["path"].startswith("/images/"):
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"image/png")]})
+            # What follows a picture's end does no harm, and makes each another one.
+            await send({"type": "http.response.body", "body": self._picture + scope["path"].encode()})
+            return
         match scope["path"]:
             case "/figures":
                 status, answer = 200, vars(self._figures)
@@ -117,7 +123,7 @@ class _App:
             "error_message": None,
             "created_at": "2026-01-01T00:00:00Z",
             "request": task.body,
-            "response": [f"http://127.0.0.1/images/{task_id}.png"] if ended else None,
+            "response": [f"{self._pictures}/{task_id}.png"] if ended else None,
         }
         return _envelope(200, "success", data)
 
@@ -157,7 +163,11 @@ def _envelope(code: int, message: str, data: dict[str, Any] | None) -> dict[str,
 
 
 if __name__ == "__main__":
-    app = _App(float(sys.argv[2]))
+    app = _App(
+        f"http://127.0.0.1:{sys.argv[1]}/images",
+        float(sys.argv[2]),
+        Path(sys.argv[3]).read_bytes() if len(sys.argv) > 3 else b"",
+    )
     uvicorn.run(
         app,
         port=int(sys.argv[1]),
