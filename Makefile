@@ -17,7 +17,7 @@ demo: $(VENV)/.runtime ## Run a dozen jobs through the gateway and the built-in 
 serve: $(VENV)/.runtime ## Serve the API with the settings of the environment or .env (ARGS="--port 8000")
 	@$(BIN)/gateway serve $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.browser ## Run all tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback", ARGS="-n 2")
+test: $(VENV)/.dev $(VENV)/.browser ## Run the tests, on SQLite and on a PostgreSQL that they start (ARGS="-k callback", ARGS="-n 2")
 	@$(BIN)/pytest $(ARGS)
 
 long: $(VENV)/.dev ## Run the tests that need a package of the system (pgbouncer, prometheus), or minutes
@@ -41,7 +41,7 @@ check: $(VENV)/.dev ## Format, lint, strict types, layering, then all tests (mig
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(MAKE) --no-print-directory test
 
-fix: $(VENV)/.dev ## Format, mend what the linter can mend, write docs/openapi.json anew: the only target that changes files
+fix: $(VENV)/.dev ## Format, mend what the linter can mend, write docs/openapi.json anew
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/gateway openapi --output docs/openapi.json
@@ -56,8 +56,8 @@ lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --group bench --universal --generate-hashes --python-version 3.11 \
 	  --no-header --no-annotate --quiet --upgrade --constraint requirements-dev.lock --output-file requirements-bench.lock
 
-clean: ## Remove the virtual environment, caches and the demo's data
-	rm -rf $(VENV) data .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## Remove the virtual environment, caches, and what demo, benchmarks and soak left; never a database
+	rm -rf $(VENV) data/demo data/benchmarks data/soak.csv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

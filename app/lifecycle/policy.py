@@ -10,7 +10,7 @@ from datetime import timedelta
 class Policy:
     """Durations and counts; the defaults are the contract's. Settings of the same name fill it."""
 
-    queue_deadline: timedelta = timedelta(hours=24)  #: from accept to the send that counts, then failed
+    queue_deadline: timedelta = timedelta(hours=24)  #: from accept; what is still or again queued then fails
     submit_attempts: int = 10  #: sends of one job, each but the last proven not accepted
     unconfirmed_wait: timedelta = timedelta(minutes=15)  #: how long an unconfirmed job waits for its callback
     job_deadline: timedelta = timedelta(minutes=30)  #: from the send; then one last check, which must be answered
