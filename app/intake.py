@@ -22,8 +22,8 @@ from app.lifecycle.request import RANDOM_SEED, GenerationRequest
 from app.lifecycle.states import JobState, Priority
 from app.metrics import Metrics
 from app.problems import Problem
-from app.settlement.settle import Wakes
 from app.settlement.tally import tally_end
+from app.settlement.wakes import Wakes
 from app.storage.grouped import GroupedWriter
 from app.storage.intake import IntakeStore, Order, Taken
 from app.traces.spans import Traces
@@ -84,7 +84,7 @@ class Intake:
         self._store, self._wakes = store, wakes
         self._metrics, self._traces = metrics or Metrics(), traces or Traces()
         flushers = 1 if store.database.is_sqlite else 2
-        self._writer: GroupedWriter[Order, Taken] = GroupedWriter(self._write, flushers=flushers)
+        self._writer: GroupedWriter[Order, Taken] = GroupedWriter(store.take, flushers=flushers)
 
     async def accept(
         self, requests: Sequence[Wanted], caller: Caller, idempotency_key: str | None, *, batch: bool = False
@@ -151,9 +151,6 @@ class Intake:
             span.link(first.traceparent)
         self.announce(taken)
         return taken
-
-    async def _write(self, orders: Sequence[Order]) -> Sequence[Taken]:
-        return await self._store.take(orders)
 
 
 def headers_of(taken: Taken) -> dict[str, str]:

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 Sweep = Callable[[], Awaitable[float | None]]
 
 _JITTER = 0.2  #: replicas that started together should not sweep together
-_PAUSE_MAX = 30.0  #: seconds between tries while a sweep keeps failing
+_PAUSE_MIN, _PAUSE_MAX = 0.5, 30.0  #: seconds between tries while a sweep keeps failing: at least, whoever rings, and at most
 
 
 class Wake:
@@ -49,7 +49,10 @@ class Loop:
 
     async def run(self) -> None:
         while not self._stopping:
-            await self._wake.wait(await self._pass())
+            wanted = await self._pass()
+            if self._failures:
+                await asyncio.sleep(_PAUSE_MIN)
+            await self._wake.wait(wanted)
 
     def stop(self) -> None:
         """Lets the sweep that is under way end, and starts no other."""

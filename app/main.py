@@ -64,10 +64,12 @@ from app.operations.trail import router as audit_router
 from app.outbound.allow import AllowList
 from app.outbound.client import OutboundClient
 from app.outbound.guard import Guard
-from app.reconcile.reconcile import Housekeeping, Reconciler
+from app.reconcile.housekeeping import Housekeeping
+from app.reconcile.reconcile import Reconciler
 from app.requests import RequestLog
 from app.retention.prune import Pruner
-from app.settlement.settle import Settlement, Wakes
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.settlement.watchers import Watchers
 from app.stats.figures import Figures
 from app.stats.router import router as stats_router

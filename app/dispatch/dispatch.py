@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -58,11 +59,11 @@ class Dispatcher:
         claim = await self._claim(free)
         self._settlement.saw_gate(claim.gate)
         self._settlement.room_is_wanted = claim.is_full
-        self._settlement.announce([change for change, _ in claim.taken])
         for change, token in claim.taken:
             task = asyncio.create_task(self._send(change.after, token, claimed_at))
             self._sending.add(task)
             task.add_done_callback(self._sent)
+        self._settlement.announce([change for change, _ in claim.taken])
         return (claim.retry_at - claim.now).total_seconds() if claim.retry_at else None
 
     async def idle(self) -> None:
@@ -85,6 +86,8 @@ class Dispatcher:
             for task in stuck:
                 task.cancel()
             await asyncio.gather(*stuck, return_exceptions=True)
+        with suppress(StorageUnavailableError):  # then their leases run out, as those of what is stuck
+            await self._give_back_what_is_in_doubt()
 
     def send_no_more(self) -> None:
         """From now on, what is claimed and unsent is given back."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import uuid4
 
 import structlog
@@ -14,24 +13,18 @@ from app.errors import StorageUnavailableError
 from app.lifecycle import gate as gates
 from app.lifecycle import news as n
 from app.lifecycle.answers import NoAnswer, NotFound, Reading
-from app.lifecycle.callback_health import CallbackHealth, judge
 from app.lifecycle.gate import Gate
 from app.lifecycle.job import Submission
 from app.lifecycle.ownership import is_ours
 from app.settlement.settle import Settlement
 from app.storage.due import DueClaim, DueStore, DueSubmission
 from app.storage.gate_row import GateStore
-from app.storage.history import HistoryStore
-from app.storage.queue import QueueStore
-from app.storage.usage import UsageStore
 from app.traces.spans import Span, Traces
 from app.upstream.client import UpstreamClient, outcome_of
 
 log = structlog.get_logger(__name__)
 
 CHECKERS = 100  #: checks under way at once in one process
-DROPPED, ENTRIES, UNBOOKED = 100, 1000, 200  #: rows of each kind that one pass of housekeeping takes
-HEALTH_WINDOW = timedelta(hours=1)  #: how far back callbacks are judged
 
 
 class Reconciler:
@@ -59,7 +52,7 @@ class Reconciler:
         self._settlement.saw_gate(claim.gate)
         for due in claim.taken:
             self._spawn(self._look(due, claim))
-        if claim.gate.checks_shut is gates.Shut.BAD_KEY:
+        if gates.take_key_probe(claim.gate, claim.now, self._settlement.gate_policy) is not None:
             self._spawn(self._probe_key())
         return (claim.retry_at - claim.now).total_seconds() if claim.retry_at else None
 
@@ -140,21 +133,3 @@ class Reconciler:
         if taken:
             reading: Reading = await self._client.status(f"gateway-probe-{uuid4().hex}")
             await self._settlement.report_key_probe(reading)
-
-
-class Housekeeping:
-    """What needs doing now and then: jobs too long in the queue, the books of the tenants, how callbacks are doing."""
-
-    def __init__(self, queue: QueueStore, history: HistoryStore, usage: UsageStore, settlement: Settlement) -> None:
-        self._queue, self._history, self._usage, self._settlement = queue, history, usage, settlement
-        self._base = settlement.policy
-        self.health = CallbackHealth(None, settlement.policy.callback_grace)
-
-    async def sweep(self) -> float | None:
-        dropped = await self._queue.drop_overdue(self._base.queue_deadline, self._settlement.decide, DROPPED)
-        self._settlement.announce(dropped)
-        closed, now = await self._history.recently_closed(HEALTH_WINDOW)
-        self.health = judge(closed, now, self._base)
-        self._settlement.policy = replace(self._settlement.policy, callback_grace=self.health.grace)
-        summed, booked = await self._usage.sum_up(ENTRIES), await self._usage.book_the_unbooked(UNBOOKED)
-        return 0.0 if len(dropped) >= DROPPED or summed >= ENTRIES or booked >= UNBOOKED else None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -20,9 +19,9 @@ from app.lifecycle.news import News
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.lifecycle.transitions import Change, Effect, decide
-from app.loops import Wake
 from app.metrics import Metrics
 from app.settlement.tally import tally
+from app.settlement.wakes import Wakes
 from app.settlement.watchers import Watchers
 from app.storage.gate_row import GateStore
 from app.storage.grouped import GroupedWriter
@@ -30,40 +29,10 @@ from app.storage.lives import LifeStore
 
 log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
-Kind = Literal["dispatch", "reconcile", "watch", "archive", "deliver", "operate"]
 
 #: The gate remembers when a task was last found; more often than this it need not be told.
 _FOUND_EVERY = timedelta(seconds=10)
 _SWEPT_EVERY = timedelta(seconds=1)  #: by the loop of checks, whoever rings
-
-
-@dataclass(slots=True)
-class Wakes:
-    """The bells of the duties, rung by whoever makes work for them: here, and through `tell_others` in other replicas."""
-
-    dispatch: Wake = field(default_factory=Wake)
-    reconcile: Wake = field(default_factory=Wake)
-    watch: Wake = field(default_factory=Wake)
-    archive: Wake = field(default_factory=Wake)
-    deliver: Wake = field(default_factory=Wake)
-    operate: Wake = field(default_factory=Wake)
-    tell_others: Callable[[str], None] = lambda _kind: None
-
-    def ring(self, kind: Kind) -> None:
-        self.heard(kind)
-        self.tell_others(kind)
-
-    def heard(self, kind: str) -> None:
-        """Rings for what another replica told; anything else than a kind rings all."""
-        named = [wake for name, wake in self._bells().items() if name == kind]
-        for wake in named or self._bells().values():
-            wake.ring()
-
-    def _bells(self) -> dict[str, Wake]:
-        return {
-            "dispatch": self.dispatch, "reconcile": self.reconcile, "watch": self.watch, "archive": self.archive,
-            "deliver": self.deliver, "operate": self.operate,
-        }  # fmt: skip
 
 
 class Settlement:

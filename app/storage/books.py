@@ -21,7 +21,8 @@ from app.lifecycle.job import Books, Job, Life
 from app.lifecycle.limits import Limits, Standing
 from app.lifecycle.states import JobState
 from app.storage import tables as t
-from app.storage.many import among, select_among, update_many
+from app.storage.among import among, select_among
+from app.storage.many import update_many
 
 _FIGURES = t.USAGE_FIGURES
 _SETTLED = {JobState.SUCCEEDED: "succeeded", JobState.FAILED: "failed", JobState.CANCELED: "canceled"}

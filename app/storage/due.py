@@ -26,16 +26,17 @@ from app.storage.types import Instant
 _S = t.submissions.c
 _DUE = _S.due_at.is_not(None)
 _LEASED = _S.lease_until.is_not(None)
+_UNANSWERED = _S.task_id.is_(None)  #: where a check adopted a candidate meanwhile, nobody waits for the sender any more
 _NOW, _FLOOR, _LIMIT = bindparam("now", type_=Instant), bindparam("floor", type_=Instant), bindparam("limit", type_=Integer)
 
 _LOST = (
     select(_S.job_id, _S.number)
-    .where(_LEASED, _S.lease_until <= _NOW, _S.due_at <= _NOW)
+    .where(_LEASED, _UNANSWERED, _S.lease_until <= _NOW, _S.due_at <= _NOW)
     .order_by(_S.lease_until)
     .limit(_LIMIT)
     .with_for_update(skip_locked=True)
 )
-_IN_TIME = _S.lease_until.is_(None) | (_S.lease_until > _NOW)  #: the others are lost senders
+_IN_TIME = _S.lease_until.is_(None) | (_S.lease_until > _NOW) | ~_UNANSWERED  #: the others are lost senders
 _FROM_THE_FIRST = (
     select(_S.job_id, _S.number, _S.due_at)
     .where(_DUE, _S.due_at <= _NOW, _IN_TIME)

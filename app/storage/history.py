@@ -12,11 +12,10 @@ from uuid import UUID
 from sqlalchemy import Select, func, literal_column, select
 
 from app.lifecycle.callback_health import Closed
-from app.lifecycle.states import JobState
 from app.storage import tables as t
+from app.storage.among import among, select_among
 from app.storage.database import Database
 from app.storage.job_filter import JobFilter
-from app.storage.many import among, select_among
 from app.storage.queue import count_open
 from app.storage.search import LOOKED_AT_MAX, Counted, Key, Page, count, search
 
@@ -89,16 +88,6 @@ class HistoryStore:
         async with self.database.reading() as connection:
             found, _ = await count_open(connection, at_most)
             return found
-
-    async def counts(self) -> dict[JobState, int]:
-        """Jobs in each unsettled state; each is read from an index of its own."""
-        j = t.jobs.c
-        found: dict[JobState, int] = {}
-        async with self.database.reading() as connection:
-            for state in (JobState.QUEUED, JobState.SUBMITTING, JobState.UNCONFIRMED, JobState.RUNNING):
-                query = select(func.count()).select_from(t.jobs).where(j.state == literal_column(repr(state.value)))
-                found[state] = (await connection.execute(query)).scalar_one()
-        return found
 
 
 @cache

@@ -99,15 +99,6 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
-    """What is still to be archived."""
-
-    pending: int
-    oldest_at: datetime | None  #: when the oldest of them became due for the first time
-    troubled: int  #: those with an error
-
-
-@dataclass(frozen=True, slots=True)
 class PictureStore:
     """Every call raises StorageUnavailableError where the database is out of reach."""
 
@@ -156,12 +147,6 @@ class PictureStore:
             values = {"state": state.value, "due_at": None, "error": error}
             done = await connection.execute(update(t.images).where(*_held(due)).values(values))
             return bool(done.rowcount)
-
-    async def backlog(self) -> Backlog:
-        query = select(func.count(), func.min(_I.created_at), func.count(_I.error)).where(_DUE)
-        async with self.database.reading() as connection:
-            pending, oldest_at, troubled = (await connection.execute(query)).one()
-            return Backlog(pending, oldest_at, troubled)
 
     async def references(self, job_id: UUID) -> list[Reference]:
         """The objects that the rows of this job refer to, withdrawn ones too."""

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import GatewayError
 from app.storage import tables as t
+from app.storage.among import among, select_among
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
-from app.storage.many import among, select_among
 from app.storage.tenants import add_tenant
 
 USE_EVERY = timedelta(minutes=1)  #: a key's last use is written no more often

@@ -25,9 +25,10 @@ from app.lifecycle.news import Answered, By, CancelAsked, CandidateNamed, CheckA
 from app.lifecycle.transitions import Change, Effect, Event
 from app.storage import books
 from app.storage import tables as t
+from app.storage.among import among, select_among
 from app.storage.audit import Act, write_acts
 from app.storage.database import Database
-from app.storage.many import among, insert_many, insert_together, select_among, update_many
+from app.storage.many import insert_many, insert_together, update_many
 from app.storage.rows import (
     event_rows,
     job_of,

@@ -6,24 +6,18 @@ in a single call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
-    Column,
-    ColumnElement,
     Integer,
     LargeBinary,
-    Select,
     Table,
     Text,
-    Uuid,
     and_,
-    any_,
     bindparam,
     cast,
     column,
@@ -36,17 +30,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
-from sqlalchemy.types import UserDefinedType
 
 from app.storage.types import Duration
 
 Values = Mapping[str, Any]  #: of a row, by the names of its columns
 WAS = "was_"  #: begins the name of what must still be true of a row that is changed
 
-_COUNT, _GIVEN = "count_given", "given"
+_COUNT = "count_given"
 _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -93,39 +85,6 @@ async def update_many(connection: AsyncConnection, table: Table, rows: Sequence[
         document = {**_document(table, rows), _COUNT: len(rows)}
         return (await connection.exec_driver_sql(_update(table, tuple(rows[0])), document)).rowcount
     return (await connection.execute(_update_one_by_one(table, tuple(rows[0])), rows)).rowcount
-
-
-def among(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
-    """Whether the column holds one of those that `select_among` is given."""
-    if dialect != "postgresql":
-        return column.in_(bindparam(_GIVEN, expanding=True, type_=column.type))
-    # An array of its own type: one that were cast from text would be read again for every row of a small table.
-    kind = _UuidArray() if isinstance(column.type, Uuid) else postgresql.ARRAY(column.type)
-    return column == any_(bindparam(_GIVEN, type_=kind))
-
-
-async def select_among(
-    connection: AsyncConnection, query: Callable[..., Select[Any]], values: Iterable[Any], **options: bool
-) -> Sequence[Row[Any]]:
-    """The rows that `query(dialect, **options)` tells of these, by its `among`.
-
-    It is a function, and cached, because SQLAlchemy takes as long to put a statement together as to run it.
-    """
-    dialect, listed = connection.dialect.name, list(values)
-    as_text = dialect == "postgresql" and listed and isinstance(listed[0], UUID)
-    given = "{" + ",".join(map(str, listed)) + "}" if as_text else listed
-    found: Sequence[Row[Any]] = (await connection.execute(query(dialect, **options), {_GIVEN: given})).all()
-    return found
-
-
-class _UuidArray(UserDefinedType[str]):
-    """Given as its text, for which the driver takes half the time that it takes for a list."""
-
-    cache_ok = True
-    render_bind_cast = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "UUID[]"
 
 
 def _document(table: Table, rows: Sequence[Values]) -> dict[str, str]:
@@ -193,4 +152,4 @@ def _values(table: Table, names: tuple[str, ...]) -> Any:
 
 
 def _text(statement: Any) -> str:
-    return str(statement.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": False}))
+    return str(statement.compile(dialect=_DIALECT))

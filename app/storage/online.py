@@ -1,8 +1,8 @@
 """Changes of the schema that hold up nobody: for migrations after the first.
 
 On PostgreSQL, tables that are in use get columns that may be null or have a constant default (no table is rewritten), and
-indexes CONCURRENTLY; constraints are added NOT VALID and validated afterwards. Every migration only adds, so that the release
-before goes on working beside it; what a release no longer needs goes with the one after.
+indexes CONCURRENTLY. Every migration only adds, so that the release before goes on working beside it; what a release no longer
+needs goes with the one after.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def create_index(name: str, table: str, columns: list[Any], *, unique: bool = Fa
         op.create_index(name, table, columns, unique=unique, **conditions)
         return
     valid = "SELECT 1 FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = :name AND indisvalid"
+    valid += " AND pg_table_is_visible(indexrelid)"  # another gateway may live in another schema
     if op.get_bind().execute(text(valid), {"name": name}).first():
         return  # made by a try before this one
     with op.get_context().autocommit_block():

@@ -86,7 +86,7 @@ class QueueStore:
             for change, (token, _) in zip(changes, tokens.values(), strict=True)
             if change is not None and change.events
         )
-        return Claim(taken, permits.gate, now, next_due, open_submissions + len(ids) >= policy.max_in_flight)
+        return Claim(taken, permits.gate if ids else gate, now, next_due, open_submissions + len(ids) >= policy.max_in_flight)
 
     async def claimed_with(self, token_hashes: Collection[bytes]) -> list[tuple[UUID, int]]:
         """The submissions that were committed with these tokens."""

@@ -17,9 +17,10 @@ from app.lifecycle.news import CalledBack
 from app.lifecycle.states import READ_TO_THE_END
 from app.lifecycle.transitions import CALLBACKS_TOLD, Change
 from app.storage import tables as t
+from app.storage.among import among, select_among
 from app.storage.database import Database
 from app.storage.lives import Decide, apply_locked, lock
-from app.storage.many import among, insert_many, select_among
+from app.storage.many import insert_many
 
 #: Receipts kept for one submission; a flood is counted on the submission, not stored.
 RECEIPTS_MAX = CALLBACKS_TOLD
@@ -31,7 +32,7 @@ class CallbackOutcome(StrEnum):
     UNKNOWN = "unknown"  #: no such token, or its time is over
     POKED = "poked"  #: a check was brought forward
     CANDIDATE = "candidate"  #: it named a task id that a check must confirm
-    UNREADABLE = "unreadable"  #: it named no task, and there is none to check yet
+    UNREADABLE = "unreadable"  #: nothing to check came of it: it named no task, or comes for one that is not ours to check
     LATE = "late"  #: the task had already been read to its end
 
 

@@ -50,12 +50,12 @@ class RetentionStore:
 
     database: Database
 
-    async def pictured(self, older_than: timedelta, limit: int = 100) -> list[UUID]:
-        """Jobs that may go once the archive has let go of their pictures."""
+    async def pictured(self, older_than: timedelta, *, after: Place | None = None, limit: int = 100) -> list[Place]:
+        """Jobs that may go once the archive has let go of their pictures, from behind `after` on."""
         async with self.database.reading() as connection:
             now = await self.database.now(connection)
-            rows = await connection.execute(_over(now - older_than).where(_HAS_PICTURES, ~_IS_STILL_STORED).limit(limit))
-            return [row.job_id for row in rows]
+            query = _over(now - older_than, after).where(_HAS_PICTURES, ~_IS_STILL_STORED).limit(limit)
+            return [(row.finished_at, row.job_id) for row in await connection.execute(query)]
 
     async def prune(self, older_than: timedelta, *, archiving: bool, after: Place | None = None, limit: int = 100) -> Pruned:
         """Deletes up to `limit` jobs that were settled longer ago than `older_than`, from behind `after` on.
@@ -66,10 +66,7 @@ class RetentionStore:
         may_go = _MAY_GO & ~_HAS_PICTURES & ~_IS_STILL_STORED if archiving else _MAY_GO & ~_HAS_PICTURES
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
-            query = _over(now - older_than).where(may_go).limit(limit).with_for_update(skip_locked=True)
-            if after is not None:
-                place = tuple_(literal(after[0], Instant), literal(after[1], Uuid))
-                query = query.where(tuple_(_J.finished_at, _J.job_id) > place)
+            query = _over(now - older_than, after).where(may_go).limit(limit).with_for_update(skip_locked=True)
             rows = (await connection.execute(query)).all()
             # Looked at again now that they are held: what hangs on one may have changed before.
             gone = await connection.execute(delete(t.jobs).where(_J.job_id.in_([row.job_id for row in rows]), may_go))
@@ -83,6 +80,9 @@ async def hold_what_may_go(connection: AsyncConnection, job_id: UUID) -> bool:
     return (await connection.execute(this.where(_MAY_GO, ~_IS_STILL_STORED))).first() is not None
 
 
-def _over(before: datetime) -> Select[Any]:
+def _over(before: datetime, after: Place | None) -> Select[Any]:
     query = select(_J.finished_at, _J.job_id).where(_J.finished_at <= before, _MAY_GO)
+    if after is not None:
+        place = tuple_(literal(after[0], Instant), literal(after[1], Uuid))
+        query = query.where(tuple_(_J.finished_at, _J.job_id) > place)
     return query.order_by(_J.finished_at, _J.job_id)

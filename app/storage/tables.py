@@ -121,7 +121,7 @@ jobs = Table(
           sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
     Index("jobs_retry_of", "retry_of", unique=True,
           sqlite_where=text("retry_of IS NOT NULL"), postgresql_where=text("retry_of IS NOT NULL")),
-    Index("jobs_reusable", "tenant", "request_hash",
+    Index("jobs_reusable", "tenant", "request_hash", "created_at",  # each reuse adds one: the newest must be found at once
           sqlite_where=text("request_hash IS NOT NULL AND state = 'succeeded'"),
           postgresql_where=text("request_hash IS NOT NULL AND state = 'succeeded'")),
     Index("jobs_batch", "batch_id", "batch_place",

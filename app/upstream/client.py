@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -110,7 +109,7 @@ class UpstreamClient:
     async def probe(self) -> Probe:
         """Ask for a made-up task, which costs nothing: `NotFound` says that the upstream is there and the key is good."""
         reading, headers = await self._status(f"gateway-probe-{uuid4().hex}")
-        return Probe(reading, _date(headers))
+        return Probe(reading, wire.http_date(headers.get("date")))
 
     async def aclose(self) -> None:
         """Close all connections; call it after the last submit and check have returned."""
@@ -349,14 +348,6 @@ async def _hear_closed_connections() -> None:
     # alive. Two turns let the loop poll and act on it, which spares the job an answer that nobody can prove.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-
-
-def _date(headers: Mapping[str, str]) -> datetime | None:
-    try:
-        told = parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
-        return None
-    return told if told.tzinfo is not None else None
 
 
 def _says_nothing(reading: Reading) -> bool:

@@ -123,13 +123,13 @@ def read_status(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
-    task_id: str | None = None,
+    task_id: str,
     *,
     hide: Sequence[str] = (),
 ) -> Reading:
     """What the answer to a check says of the task `task_id`; the table is in the module's docstring.
 
-    Without `task_id` the answer is believed whichever task it names. `hide` as in `read_submit`.
+    `hide` as in `read_submit`.
     """
     envelope = _envelope(_json_object(body))
     said = _said(status, envelope, hide)
@@ -164,9 +164,9 @@ def read_callback(body: bytes) -> str | None:
     return _form_task_id(body)
 
 
-def _read_task(data: dict[str, Any], task_id: str | None, hide: Sequence[str]) -> Reading:
+def _read_task(data: dict[str, Any], task_id: str, hide: Sequence[str]) -> Reading:
     named = next((data[key] for key in _TASK_ID_KEYS if data.get(key) is not None), None)
-    if task_id is not None and named is not None and not _names(named, task_id):
+    if named is not None and not _names(named, task_id):
         return NoAnswer("answered for another task")
     word = _status_word(data)
     if word is None:
@@ -352,7 +352,7 @@ def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
     if re.fullmatch(r"[0-9]+", wanted):
         seconds = int(wanted) if len(wanted) < 10 else RETRY_AFTER_MAX.total_seconds()
         return min(timedelta(seconds=seconds), RETRY_AFTER_MAX)
-    until, now = _http_date(wanted), _http_date(_header(headers, "date"))
+    until, now = http_date(wanted), http_date(_header(headers, "date"))
     if until is None or now is None:
         return None
     return max(timedelta(0), min(until - now, RETRY_AFTER_MAX))
@@ -362,7 +362,8 @@ def _header(headers: Mapping[str, str], wanted: str) -> str | None:
     return next((value.strip() for name, value in headers.items() if name.lower() == wanted), None)
 
 
-def _http_date(text: str | None) -> datetime | None:
+def http_date(text: str | None) -> datetime | None:
+    """The instant of an HTTP date (RFC 9110, 5.6.7); None where it is none."""
     try:
         at = parsedate_to_datetime(text) if text else None
     except (ValueError, TypeError, OverflowError, IndexError):

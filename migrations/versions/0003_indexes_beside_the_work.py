@@ -26,7 +26,10 @@ def upgrade() -> None:
     create_index("jobs_lanes", "jobs", ["tenant", "priority", "due_at", "job_id"], where=sa.text("state = 'queued'"))
     create_index("jobs_retry_of", "jobs", ["retry_of"], unique=True, where=sa.text("retry_of IS NOT NULL"))
     create_index(
-        "jobs_reusable", "jobs", ["tenant", "request_hash"], where=sa.text("request_hash IS NOT NULL AND state = 'succeeded'")
+        "jobs_reusable",
+        "jobs",
+        ["tenant", "request_hash", "created_at"],
+        where=sa.text("request_hash IS NOT NULL AND state = 'succeeded'"),
     )
     create_index("jobs_unbooked", "jobs", ["job_id"], where=sa.text("booked_open IS NULL OR (booked_open = 1 AND finished_at IS NOT NULL)"))
 

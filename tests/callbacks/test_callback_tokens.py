@@ -13,7 +13,8 @@ from app.callbacks.receive import READ_AT_ONCE_MAX, Receiver
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.states import JobState
 from app.metrics import Metrics
-from app.settlement.settle import Settlement, Wakes
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.settlement.watchers import Watchers
 from app.storage.database import Database
 from app.storage.gate_row import GateStore

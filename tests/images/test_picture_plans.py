@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -73,11 +72,3 @@ async def test_who_refers_to_an_object_is_found_by_its_hash(history: Gallery) ->
     assert len(found) == 2
     for plan in found:
         assert "images_sha256" in plan, plan
-
-
-async def test_the_backlog_is_counted_in_the_index_of_what_is_due(history: Gallery) -> None:
-    rows = PictureStore(history.database)
-    await rows.claim_due(10, timedelta(seconds=1))
-    (plan,) = await plans(history, rows.backlog, "count(")
-    assert "images_due" in plan, plan
-    assert (await rows.backlog()).pending == 4

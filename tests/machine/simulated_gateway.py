@@ -22,8 +22,10 @@ from app.jobs.job_request import JobRequest
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.job import Life
 from app.lifecycle.policy import Policy
-from app.reconcile.reconcile import Housekeeping, Reconciler
-from app.settlement.settle import Settlement, Wakes
+from app.reconcile.housekeeping import Housekeeping
+from app.reconcile.reconcile import Reconciler
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.storage import schema
 from app.storage.database import Database, database_url
 from app.storage.due import DueStore

@@ -21,7 +21,8 @@ from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.lifecycle.transitions import Change
 from app.operations.run import BATCH, OperationRunner
-from app.settlement.settle import Settlement, Wakes
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.storage.database import Database
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore

@@ -36,7 +36,8 @@ from app.lifecycle.ownership import hash_token, new_token
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import NOT_ACCEPTED, SETTLED, JobState, Outcome
 from app.lifecycle.transitions import Change, Effect
-from app.settlement.settle import Settlement, Wakes
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.storage.database import Database
 from app.storage.gate_row import GateStore
 from app.storage.grouped import GroupedWriter

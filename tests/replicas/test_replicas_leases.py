@@ -18,7 +18,8 @@ from app.lifecycle.ownership import new_token
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState, Outcome
 from app.reconcile.reconcile import Reconciler
-from app.settlement.settle import Settlement, Wakes
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.storage.database import Database
 from app.storage.due import DueStore
 from app.storage.gate_row import GateStore
@@ -244,3 +245,14 @@ async def test_a_claim_that_was_cut_off_amid_its_commit_is_given_back_and_sent(s
     assert [s.outcome for s in life.submissions] == [Outcome.UNSENT, Outcome.OPEN]
     assert (life.job.state, life.attempts) == (JobState.RUNNING, 1)
     assert len(world.account()["tasks"]) == 1  # type: ignore[arg-type]
+
+
+async def test_a_stop_gives_back_a_claim_that_was_cut_off_amid_its_commit(sleeper: Replica, world: World) -> None:
+    job_id = await sleeper.accept()
+    sleeper.dispatcher._queue = _CutOff(sleeper.queue.database)
+    with pytest.raises(StorageUnavailableError):
+        await sleeper.dispatcher.sweep()
+    await sleeper.dispatcher.stop(1)
+    life = await sleeper.life(job_id)
+    assert (life.job.state, [s.outcome for s in life.submissions]) == (JobState.QUEUED, [Outcome.UNSENT])
+    assert world.account()["tasks"] == []

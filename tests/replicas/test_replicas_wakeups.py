@@ -13,7 +13,8 @@ from app.lifecycle.news import CancelAsked
 from app.lifecycle.policy import Policy
 from app.loops import Loop
 from app.main import Gateway, open_gateway
-from app.settlement.settle import Settlement, Wakes
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.settlement.watchers import Watchers
 from app.storage.database import Database
 from app.storage.gate_row import GateStore

@@ -280,3 +280,20 @@ async def test_missing_tasks_are_probed_one_at_a_time(factory: Factory, clock: H
     assert [len((await claim(factory)).taken) for _ in range(2)] == [1, 0]
     clock.now += UNLIMITED.probe_every
     assert len((await claim(factory)).taken) == 1
+
+
+async def test_a_task_that_a_check_adopted_keeps_to_the_rate_though_its_sender_never_answered(
+    factory: Factory, clock: HandClock
+) -> None:
+    adopted = await factory.in_state(JobState.SUBMITTING)
+    going = Checked(1, "task-of-a-callback", clock.now, StillGoing("IN_PROGRESS"), matches=True)
+    await factory.tell(adopted.job.job_id, CalledBack(1, "task-of-a-callback"), going)
+    clock.advance(hours=1)
+    await factory.in_state(JobState.RUNNING)
+    clock.advance(minutes=1)
+    slow = replace(UNLIMITED, status_rate=0.001)
+    assert job_ids(await claim(factory, policy=slow)) == [adopted.job.job_id]
+    clock.now += LEASE
+    due_at = (await factory.find(adopted.job.job_id)).submissions[0].due_at
+    assert (await claim(factory, policy=slow)).taken == ()
+    assert (await factory.find(adopted.job.job_id)).submissions[0].due_at == due_at

@@ -117,11 +117,3 @@ async def test_what_a_check_read_to_the_end_is_evidence_about_callbacks(factory:
     assert closed == [Closed(clock.now, answered_at, True), Closed(answered_at, answered_at, False)]
     assert old.submissions[0].closed_at not in {c.closed_at for c in closed}
     assert silent.submissions[0].callbacks == 0
-
-
-async def test_counts_are_of_what_is_not_yet_settled(factory: Factory) -> None:
-    for state in (*JobState, JobState.RUNNING):
-        await factory.in_state(state)
-    assert await HistoryStore(factory.database).counts() == {
-        JobState.QUEUED: 1, JobState.SUBMITTING: 1, JobState.UNCONFIRMED: 1, JobState.RUNNING: 2,
-    }  # fmt: skip

@@ -17,6 +17,7 @@ from app.lifecycle.states import JobState
 from app.storage.database import Database
 from app.storage.due import DueStore
 from app.storage.history import HistoryStore
+from app.storage.intake import IntakeStore, Order
 from app.storage.job_filter import JobFilter
 from app.storage.lives import LifeStore
 from app.storage.receipts import Receipt, ReceiptStore
@@ -254,7 +255,17 @@ async def test_the_recently_closed_are_found_by_their_index(history: Factory) ->
     assert_unsorted(plan)
 
 
-async def test_counts_read_indexes_alone(history: Factory) -> None:
-    store = HistoryStore(history.database)
-    for plan in await plans(history.database, store.counts, r"count\(\*\)"):
-        assert_served_by(plan, r"jobs_\w+", "jobs")
+async def test_the_newest_result_to_reuse_is_found_at_once_however_often_it_was_reused(history: Factory) -> None:
+    sqlite = history.database.is_sqlite
+    kept = """INSERT INTO images (job_id, "index", source_url, state, attempts, created_at, sha256)
+        SELECT job_id, 0, 'https://pictures.example/1', 'stored', 1, created_at, 'ab' FROM jobs WHERE state = 'succeeded'"""
+    async with history.database.writing() as connection:
+        await connection.exec_driver_sql("UPDATE jobs SET request_hash = fingerprint WHERE state = 'succeeded'")
+        await connection.exec_driver_sql(kept)
+        if not sqlite:
+            await connection.exec_driver_sql("ANALYZE")
+    store = IntakeStore(history.database)
+    order = Order((new_job(tenant="umbrella", request_hash=b"\0" if sqlite else b"x"),), frozenset({0}))
+    (plan,) = await plans(history.database, lambda: store.take([order]), "ORDER BY jobs.created_at DESC")
+    assert_served_by(plan, "jobs_reusable", "jobs")
+    assert_unsorted(plan)

@@ -130,7 +130,7 @@ async def test_what_has_pictures_in_the_archive_waits_until_they_are_let_go_of(
         theirs = update(t.images).where(t.images.c.job_id == other.job.job_id)
         await connection.execute(theirs.values(state="given_up", due_at=None))
     clock.advance(days=31)
-    assert await retention.pictured(MONTH) == [pictured.job.job_id]
+    assert [job_id for _, job_id in await retention.pictured(MONTH)] == [pictured.job.job_id]
     assert (await retention.prune(MONTH, archiving=True)).jobs == 1
     assert await ids(factory.database) == {pictured.job.job_id}
     assert (await retention.prune(MONTH, archiving=False)).jobs == 0, "nobody would find them any more"

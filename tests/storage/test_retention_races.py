@@ -163,7 +163,7 @@ async def test_a_job_that_is_to_be_delivered_after_all_keeps_its_pictures(
     await change(ours, t.deliveries, life, state="exhausted", due_at=None, finished_at=life.job.finished_at)
     since = life.job.created_at
     clock.advance(days=31)
-    assert await RetentionStore(ours).pictured(MONTH) == [life.job.job_id]
+    assert [job_id for _, job_id in await RetentionStore(ours).pictured(MONTH)] == [life.job.job_id]
     async with ours.writing() as holding:
         await holding.execute(t.deliveries.select().where(t.deliveries.c.job_id == life.job.job_id).with_for_update())
         recovering = asyncio.create_task(DeliveryStore(theirs).recover("acme", since, by="key-1"))

@@ -15,7 +15,8 @@ from app.lifecycle.news import CancelAsked
 from app.lifecycle.policy import Policy
 from app.loops import Loop, Wake
 from app.main import create_app
-from app.settlement.settle import Settlement, Wakes
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.settlement.watchers import Watchers
 from app.storage.gate_row import GateStore
 from app.storage.lives import LifeStore

@@ -13,7 +13,8 @@ from app.lifecycle.news import CancelAsked, Claimed
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.lifecycle.transitions import Event
-from app.settlement.settle import Settlement, Wakes
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
 from app.settlement.watchers import Watch, Watchers
 from app.storage.database import Database
 from app.storage.gate_row import GateStore

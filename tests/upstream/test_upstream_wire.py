@@ -201,7 +201,7 @@ def test_a_secret_is_hidden_even_where_the_message_is_cut() -> None:
     assert answer == Rejected("x" * (MESSAGE_MAX - 5) + "[hidd")
     for status, code in ((500, 500), (200, 200), (502, 502)):
         assert "my-secret" not in repr(read_submit(status, {}, body(code, None, "my-secret-key"), hide=("my-secret-key",)))
-    assert "my-secret" not in repr(read_status(500, {}, body(500, None, "my-secret-key"), hide=("my-secret-key",)))
+    assert "my-secret" not in repr(read_status(500, {}, body(500, None, "my-secret-key"), "task-1", hide=("my-secret-key",)))
 
 
 # Retry-After
@@ -235,10 +235,10 @@ def test_retry_after_is_understood_and_bounded(headers: dict[str, str], seconds:
         assert isinstance(answer, Refused)
         assert answer.retry_after == wait
     for status, raw in ((429, HTML), (503, HTML), (503, body(503)), (200, body(429))):
-        reading = read_status(status, headers, raw)
+        reading = read_status(status, headers, raw, "task-1")
         assert isinstance(reading, NoAnswer)
         assert reading.retry_after == wait
-    assert read_status(500, headers, body(500)) == NoAnswer("HTTP 500, code 500: success")
+    assert read_status(500, headers, body(500), "task-1") == NoAnswer("HTTP 500, code 500: success")
 
 
 # A check
