@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from app.lifecycle.policy import Policy
 
+HEALTH_WINDOW = timedelta(hours=1)  #: how far back callbacks are judged
 LOST_AFTER = timedelta(minutes=10)  #: a callback that has not come this long after the settlement is lost
 ENOUGH = 20  #: with fewer samples than this, nothing is concluded
 MOSTLY_LOST = 0.5  #: above this share of lost ones, nobody waits for callbacks any more

@@ -32,6 +32,11 @@ def hard_deadline(s: Submission, policy: Policy) -> datetime:
     return s.sent_at + s.excused + policy.hard_deadline
 
 
+def is_young(s: Submission, now: datetime, policy: Policy) -> bool:
+    """Whether the upstream may not know the task yet: a 404 says nothing of it."""
+    return now - max(s.sent_at, s.answered_at or s.sent_at) < policy.young
+
+
 def next_check(s: Submission, now: datetime, policy: Policy) -> datetime:
     """When to check again after a check that settled nothing.
 

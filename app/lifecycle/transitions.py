@@ -410,7 +410,7 @@ def _look_again(d: _Draft, s: Submission, news: n.Checked, read: str) -> None:
 
 def _miss(d: _Draft, s: Submission, news: n.Checked) -> None:
     """404 for a task that we were told of: perhaps too young, perhaps forgotten."""
-    if d.now - max(s.sent_at, s.answered_at or s.sent_at) < d.policy.young:
+    if schedule.is_young(s, d.now, d.policy):
         _look_again(d, s, news, "404")
         return
     since = s.not_found_since or d.now

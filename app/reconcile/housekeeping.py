@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
-from app.lifecycle.callback_health import judge
+from app.lifecycle.callback_health import HEALTH_WINDOW, judge
 from app.settlement.settle import Settlement
 from app.storage.history import HistoryStore
 from app.storage.queue import QueueStore
 from app.storage.usage import UsageStore
 
 DROPPED, ENTRIES, UNBOOKED = 100, 1000, 200  #: rows of each kind that one pass of housekeeping takes
-HEALTH_WINDOW = timedelta(hours=1)  #: how far back callbacks are judged
 
 
 class Housekeeping:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import datetime
-from uuid import uuid4
 
 import structlog
 
 from app.errors import StorageUnavailableError
 from app.lifecycle import gate as gates
 from app.lifecycle import news as n
-from app.lifecycle.answers import NoAnswer, NotFound, Reading
+from app.lifecycle.answers import NoAnswer, NotFound
 from app.lifecycle.gate import Gate
-from app.lifecycle.job import Submission
 from app.lifecycle.ownership import is_ours
+from app.lifecycle.schedule import is_young
 from app.settlement.settle import Settlement
 from app.storage.due import DueClaim, DueStore, DueSubmission
 from app.storage.gate_row import GateStore
@@ -113,11 +112,8 @@ class Reconciler:
         )
         await self._settlement.record(due.life.job.job_id, news)
         if s.task_id is not None or isinstance(reading, NoAnswer):
-            counts = not s.not_found_count and not due.life.job.is_settled and not self._is_young(s, now)
+            counts = not s.not_found_count and not due.life.job.is_settled and not is_young(s, now, self._settlement.policy)
             await self._settlement.report_check(reading, counts=counts, now=now)
-
-    def _is_young(self, s: Submission, now: datetime) -> bool:
-        return now - max(s.sent_at, s.answered_at or s.sent_at) < self._settlement.policy.young
 
     async def _probe_key(self) -> None:
         """A made-up id costs nothing, and its 404 says that the key is good again."""
@@ -131,5 +127,5 @@ class Reconciler:
 
         await self._gate_store.change(take)
         if taken:
-            reading: Reading = await self._client.status(f"gateway-probe-{uuid4().hex}")
-            await self._settlement.report_key_probe(reading)
+            probe = await self._client.probe()
+            await self._settlement.report_key_probe(probe.reading)

@@ -12,6 +12,7 @@ from app.lifecycle.request import PRICE
 from app.lifecycle.states import SETTLED, JobState
 from app.storage import tables as t
 from app.storage.database import Database
+from app.storage.literals import OPEN, literal_of
 from app.storage.usage import UNBOOKED
 
 COUNTED_MAX = 100_000  #: of a kind; with more, nothing is compared
@@ -38,8 +39,8 @@ class BalanceStore:
         Raises:
             StorageUnavailableError: the database is out of reach.
         """
-        counts = {s: self._count(t.jobs.c.state == literal_column(repr(s.value))) for s in JobState if s not in SETTLED}
-        submissions = self._count(t.submissions.c.outcome == literal_column("'open'"))
+        counts = {s: self._count(t.jobs.c.state == literal_of(s)) for s in JobState if s not in SETTLED}
+        submissions = self._count(OPEN)
         unbooked = exists().where(UNBOOKED)
         query = select(_booked("open"), _booked("held"), submissions, unbooked, *counts.values())
         async with self.database.reading() as connection:

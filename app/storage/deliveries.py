@@ -40,6 +40,7 @@ from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
 from app.storage.delivery_lanes import Lane, due_lanes
+from app.storage.literals import PENDING
 from app.storage.lives import load, lock, write_events
 from app.storage.receivers import bring_back, lock_health, put_away, write_health
 from app.storage.types import Instant
@@ -52,7 +53,6 @@ RECOVER_BATCH = 1000  #: deliveries of one transaction
 WriteBody = Callable[[CallbackFormat, Life], bytes | None]
 
 _D = t.deliveries.c
-_PENDING = _D.state == literal_column("'pending'")
 
 
 class DeliveryUnderWayError(GatewayError):
@@ -183,7 +183,7 @@ class DeliveryStore:
 
     async def note_unsent(self, delivery: ClaimedDelivery, reason: str) -> None:
         """Says why one that waits was not sent. It is no attempt: when its lease ends, it is due as before."""
-        noted = update(t.deliveries).where(_D.delivery_id == delivery.delivery_id, _PENDING).values(last_error=reason)
+        noted = update(t.deliveries).where(_D.delivery_id == delivery.delivery_id, PENDING).values(last_error=reason)
         async with self.database.writing() as connection:
             await connection.execute(noted)
 
@@ -233,7 +233,7 @@ class DeliveryStore:
     ) -> None:  # fmt: skip
         if rows and pending:
             ids = [row.delivery_id for row in rows]
-            pushed = update(t.deliveries).where(_D.delivery_id.in_(ids), _PENDING).values(due_at=now + self.lease)
+            pushed = update(t.deliveries).where(_D.delivery_id.in_(ids), PENDING).values(due_at=now + self.lease)
             await connection.execute(pushed)
         if bodies:
             kept = update(t.deliveries).where(_D.delivery_id == bindparam("its_id"), _D.body.is_(None))
@@ -321,7 +321,7 @@ def _held(which: Any) -> Any:
 
 
 async def _first_due(connection: AsyncConnection, receiver: Receiver, limit: int, now: datetime) -> list[Row[Any]]:
-    lane = and_(_PENDING, _D.due_at.is_not(None), _D.tenant == receiver.tenant, _D.origin == receiver.origin)
+    lane = and_(PENDING, _D.due_at.is_not(None), _D.tenant == receiver.tenant, _D.origin == receiver.origin)
     query = select(t.deliveries).where(lane, _D.due_at <= now).order_by(_D.due_at, _D.delivery_id).limit(limit)
     return list((await connection.execute(query.with_for_update(skip_locked=True))).all())
 

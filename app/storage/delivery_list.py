@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, literal, literal_column, select, tuple_
+from sqlalchemy import Select, Uuid, literal, select, tuple_
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +18,7 @@ from app.lifecycle.receiver import Receiver
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.deliveries import MANUAL
+from app.storage.literals import literal_of
 from app.storage.types import Instant
 
 _D, _A = t.deliveries.c, t.delivery_attempts.c
@@ -88,7 +89,7 @@ class DeliveryList:
         if tenant is not None:
             query = query.where(_D.tenant == tenant)
         if state is not None:
-            query = query.where(_D.state == literal_column(repr(state.value)))
+            query = query.where(_D.state == literal_of(state))
         if origin is not None:
             query = query.where(_D.origin == origin)
         if after is not None:

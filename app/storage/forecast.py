@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, literal, literal_column, select, tuple_, union_all
+from sqlalchemy import ColumnElement, func, literal, select, tuple_, union_all
 from sqlalchemy.types import Uuid
 
 from app.lifecycle.forecast import Ran
@@ -14,6 +14,7 @@ from app.lifecycle.job import Job
 from app.lifecycle.states import Priority
 from app.storage import tables as t
 from app.storage.database import Database
+from app.storage.literals import PRIORITY, QUEUED
 from app.storage.types import Instant
 
 COUNTED = 1000  #: places are counted so far, no further
@@ -21,8 +22,6 @@ SAMPLE = 200  #: jobs that are looked at
 WINDOW = timedelta(hours=1)
 
 _J = t.jobs.c
-_QUEUED = _J.state == literal_column("'queued'")
-_LITERAL: dict[Priority, ColumnElement[int]] = {p: literal_column(str(int(p))) for p in Priority}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +57,4 @@ class ForecastStore:
 
 
 def _in(tenant: str, priority: Priority) -> ColumnElement[bool]:
-    return _QUEUED & (_J.tenant == tenant) & (_J.priority == _LITERAL[priority])
+    return QUEUED & (_J.tenant == tenant) & (_J.priority == PRIORITY[priority])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,6 +15,7 @@ from app.lifecycle.gate import Gate, Shut
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
+from app.storage.literals import OPEN
 from app.storage.types import Duration
 
 _COLUMNS = [field.name for field in fields(Gate)]
@@ -71,7 +72,7 @@ async def write_gate(connection: AsyncConnection, before: Gate, after: Gate, now
 async def _excuse(connection: AsyncConnection, since: datetime, now: datetime) -> None:
     """Only what was sent before the checks were shut has lost time; nothing is sent while they are."""
     s = t.submissions.c
-    wronged = (s.outcome == literal_column("'open'")) & (s.sent_at <= since)
+    wronged = OPEN & (s.sent_at <= since)
     # Held in the order in which `lives.lock` holds them, whatever order the UPDATE would take: else the two may deadlock.
     held = select(s.job_id).where(wronged).order_by(s.job_id, s.number).with_for_update().subquery()
     await connection.execute(select(func.count()).select_from(held))

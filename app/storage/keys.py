@@ -9,8 +9,6 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, Text, cast, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +17,7 @@ from app.storage import tables as t
 from app.storage.among import among, select_among
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
+from app.storage.many import insert_for
 from app.storage.tenants import add_tenant
 
 USE_EVERY = timedelta(minutes=1)  #: a key's last use is written no more often
@@ -72,7 +71,6 @@ class KeyStore:
         Raises:
             ExpiredBeforeMadeError: `expires_at` is not in the future.
         """
-        insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
             key = StoredKey(key_id, tenant, name, scopes, now, expires_at=expires_at)
@@ -81,7 +79,7 @@ class KeyStore:
             await add_tenant(connection, tenant, now)
             row = {"key_id": key_id, "tenant": tenant, "name": name, "secret_hash": secret_hash, "scopes": list(scopes),
                    "created_at": now, "expires_at": expires_at}  # fmt: skip
-            added = insert_for(t.api_keys).on_conflict_do_nothing().returning(t.api_keys.c.key_id)
+            added = insert_for(connection, t.api_keys).on_conflict_do_nothing().returning(t.api_keys.c.key_id)
             if (await connection.execute(added, [row])).first() is None:
                 return None
             told = {"key_id": key_id, "name": name, "scopes": list(scopes)}

@@ -15,17 +15,15 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Executable, Integer, Select, Text, Uuid, bindparam, literal_column, select, text, tuple_
+from sqlalchemy import Executable, Integer, Select, Text, Uuid, bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.states import Priority
 from app.storage import tables as t
+from app.storage.literals import PRIORITY, QUEUED
 from app.storage.types import Instant
 
 _J = t.jobs.c
-#: Literals, not parameters: a state as a parameter defeats the partial indexes.
-_QUEUED = _J.state == literal_column("'queued'")
-_LITERAL: dict[Priority, ColumnElement[int]] = {p: literal_column(str(int(p))) for p in Priority}
 _SLACK = timedelta(seconds=1)  #: jobs that were accepted meanwhile may lie this far behind the last one served
 
 Lane = tuple[str, Priority]
@@ -117,7 +115,7 @@ class _Claim:
 @cache
 def _due_in(priority: Priority, *, again: bool) -> Select[Any]:
     """The due jobs of one lane: from an instant on, or again, behind the last that was taken."""
-    query = select(_J.job_id, _J.due_at).where(_QUEUED, _J.tenant == bindparam("tenant"), _J.priority == _LITERAL[priority])
+    query = select(_J.job_id, _J.due_at).where(QUEUED, _J.tenant == bindparam("tenant"), _J.priority == PRIORITY[priority])
     query = query.where(_J.due_at <= bindparam("now", type_=Instant))
     if again:
         behind = tuple_(bindparam("after", type_=Instant), bindparam("after_id", type_=Uuid))

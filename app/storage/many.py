@@ -66,6 +66,11 @@ async def insert_together(connection: AsyncConnection, rows: Mapping[Table, Sequ
             await connection.execute(insert(table), of_table)
 
 
+def insert_for(connection: AsyncConnection, table: Table) -> Any:
+    """An INSERT that knows ON CONFLICT, which both databases have and SQLAlchemy has twice."""
+    return postgresql_insert(table) if connection.dialect.name == "postgresql" else sqlite_insert(table)
+
+
 async def insert_absent(connection: AsyncConnection, table: Table, rows: Sequence[Values]) -> set[Any]:
     """Inserts those of these rows that break no uniqueness; returns their primary keys."""
     if not rows:

@@ -14,8 +14,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, insert, null, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +25,7 @@ from app.storage.audit import Act, write_act
 from app.storage.database import Database
 from app.storage.intake import Order, Taken, take_orders
 from app.storage.lives import Decide, apply_locked, lock
+from app.storage.many import insert_for
 from app.storage.search import Counted, Key
 
 LEASE = timedelta(seconds=30)  #: how long a batch may take, with what goes before it
@@ -121,10 +120,9 @@ class OperationStore:
         Returns:
             The operation, and whether it was made just now.
         """
-        insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
-            statement = insert_for(t.operations).on_conflict_do_nothing().returning(_O.operation_id)
+            statement = insert_for(connection, t.operations).on_conflict_do_nothing().returning(_O.operation_id)
             while True:
                 if (await connection.execute(statement, [_new_row(new, now)])).first() is not None:
                     await write_act(connection, _made(new), now)

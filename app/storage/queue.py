@@ -6,32 +6,26 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnClause, Integer, Select, bindparam, func, literal_column, select
+from sqlalchemy import Integer, Select, bindparam, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.gate import Gate, GatePolicy, submit_permits
 from app.lifecycle.news import Claimed, QueueDeadlinePassed
-from app.lifecycle.states import Priority
 from app.lifecycle.transitions import Change
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.gate_row import lock_gate, write_gate
 from app.storage.horizon import Horizon
 from app.storage.lanes import Lanes
+from app.storage.literals import OPEN, PRIORITY, QUEUED
 from app.storage.lives import Decide, apply_locked, lock
 from app.storage.types import Instant
 
-#: Literals, not parameters: a state as a parameter defeats the partial indexes.
-_QUEUED = t.jobs.c.state == literal_column("'queued'")
-#: Named one by one, so that the claims' index is sought once a priority, past what is not due yet; without its first column
-#: SQLite takes another index.
-_LITERAL: dict[Priority, ColumnClause[Any]] = {p: literal_column(str(int(p))) for p in Priority}
-_ANY_PRIORITY = t.jobs.c.priority.in_(_LITERAL.values())
-_OPEN = t.submissions.c.outcome == literal_column("'open'")
-_NEXT = select(func.min(t.jobs.c.due_at)).where(_QUEUED, _ANY_PRIORITY, t.jobs.c.due_at > bindparam("now", type_=Instant))
+#: Named one by one: without its first column SQLite takes another index.
+_ANY_PRIORITY = t.jobs.c.priority.in_(PRIORITY.values())
+_NEXT = select(func.min(t.jobs.c.due_at)).where(QUEUED, _ANY_PRIORITY, t.jobs.c.due_at > bindparam("now", type_=Instant))
 _HAS_CANDIDATE = (
     select(literal_column("1"))
     .where(t.submissions.c.job_id == t.jobs.c.job_id, t.submissions.c.candidates != literal_column("'[]'"))
@@ -104,7 +98,7 @@ class QueueStore:
             now = await self.database.now(connection)
             query = (
                 select(t.jobs.c.job_id)
-                .where(_QUEUED, t.jobs.c.created_at <= now - queue_deadline, ~_HAS_CANDIDATE)
+                .where(QUEUED, t.jobs.c.created_at <= now - queue_deadline, ~_HAS_CANDIDATE)
                 .order_by(t.jobs.c.created_at)
                 .limit(limit)
             )
@@ -136,7 +130,7 @@ async def count_open(
 @cache
 def _count(*, since: bool) -> Select[int, datetime | None]:
     sent_at = t.submissions.c.sent_at
-    some = select(sent_at).where(_OPEN).order_by(sent_at).limit(bindparam("limit", type_=Integer))
+    some = select(sent_at).where(OPEN).order_by(sent_at).limit(bindparam("limit", type_=Integer))
     if since:
         some = some.where(sent_at >= bindparam("since", type_=Instant))
     counted = some.subquery()

@@ -12,18 +12,17 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, literal_column, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.receiver import Receiver, ReceiverHealth
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
+from app.storage.literals import PENDING
+from app.storage.many import insert_for
 
 _D, _R = t.deliveries.c, t.receivers.c
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
-_PENDING = _D.state == literal_column("'pending'")
 PUT_AWAY_MAX = 1000  #: deliveries of a parked receiver that one look puts away
 COUNTED_MAX = 10_000  #: waiting deliveries are counted no further
 
@@ -90,8 +89,7 @@ async def write_health(connection: AsyncConnection, changed: Mapping[Receiver, R
             await connection.execute(delete(t.receivers).where(_is(receiver)))
             continue
         values = {"failing_since": health.failing_since, "failed_at": health.failed_at, "parked_at": health.parked_at}
-        insert_for = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-        added = insert_for(t.receivers).values(tenant=receiver.tenant, origin=receiver.origin, **values)
+        added = insert_for(connection, t.receivers).values(tenant=receiver.tenant, origin=receiver.origin, **values)
         await connection.execute(added.on_conflict_do_update(index_elements=["tenant", "origin"], set_=values))
 
 
@@ -102,7 +100,7 @@ async def put_away(connection: AsyncConnection, receiver: Receiver, now: datetim
         return 0
     due = select(_D.delivery_id).where(*_waiting_for(receiver), _D.due_at <= now).order_by(_D.due_at).limit(PUT_AWAY_MAX)
     ids = (await connection.execute(due.with_for_update(skip_locked=True))).scalars().all()
-    await connection.execute(update(t.deliveries).where(_D.delivery_id.in_(ids), _PENDING).values(due_at=None))
+    await connection.execute(update(t.deliveries).where(_D.delivery_id.in_(ids), PENDING).values(due_at=None))
     return len(ids)
 
 
@@ -119,7 +117,7 @@ async def _count_pending(connection: AsyncConnection, receiver: Receiver) -> int
 
 
 def _waiting_for(receiver: Receiver) -> tuple[ColumnElement[bool], ...]:
-    return _PENDING, _D.tenant == receiver.tenant, _D.origin == receiver.origin
+    return PENDING, _D.tenant == receiver.tenant, _D.origin == receiver.origin
 
 
 def _is(receiver: Receiver) -> ColumnElement[bool]:

@@ -39,6 +39,7 @@ from app.lifecycle.job import Life
 from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.job_filter import JobFilter
+from app.storage.literals import literal_of
 from app.storage.lives import lives_of
 from app.storage.types import Instant
 
@@ -179,9 +180,9 @@ def _newest(wanted: JobFilter, after: Key | None, state: JobState | None = None)
     j = t.jobs.c
     if wanted.tenant is not None:
         query = _window(t.jobs, wanted, after, first=j.tenant).where(j.tenant == _only(literal(wanted.tenant)))
-        return query if state is None else query.where(j.state == _word(state))
+        return query if state is None else query.where(j.state == literal_of(state))
     if state is not None:
-        return _window(t.jobs, wanted, after, first=j.state).where(j.state == _only(_word(state)))
+        return _window(t.jobs, wanted, after, first=j.state).where(j.state == _only(literal_of(state)))
     return _window(t.jobs, wanted, after)
 
 
@@ -201,11 +202,6 @@ def _window(table: Table, wanted: JobFilter, after: Key | None, first: ColumnEle
     if wanted.created_after is not None:
         query = query.where(created_at >= literal(wanted.created_after, Instant))
     return query
-
-
-def _word(state: JobState) -> ColumnElement[str]:
-    """A literal: a state in a parameter would keep partial indexes out."""
-    return literal_column(repr(state.value))
 
 
 def _place(key: Key) -> Tuple:
@@ -333,7 +329,7 @@ def _tests(j: Any, rest: JobFilter, sqlite: bool) -> Iterator[ColumnElement[bool
     if rest.tenant is not None:
         yield j.tenant == rest.tenant
     if rest.states:
-        yield j.state.in_([_word(state) for state in rest.states])
+        yield j.state.in_([literal_of(state) for state in rest.states])
     if rest.idempotency_key is not None:
         yield or_(j.idempotency_key == rest.idempotency_key, j.batch_key == rest.idempotency_key)
     if rest.completed_via is not None:

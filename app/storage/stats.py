@@ -14,6 +14,7 @@ from app.lifecycle.request import PRICE
 from app.lifecycle.states import SETTLED, JobState
 from app.storage import tables as t
 from app.storage.database import Database
+from app.storage.literals import OPEN, PENDING, literal_of
 
 UNSETTLED_MAX = 100_000  #: unsettled jobs of a state are counted so far, no further
 COUNTED_MAX = 10_000  #: everything else
@@ -21,8 +22,6 @@ LOOKED_AT = 10_000  #: open submissions and pending pictures that are looked at,
 
 _J, _S, _D, _I, _R = t.jobs.c, t.submissions.c, t.deliveries.c, t.images.c, t.receivers.c
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
-_OPEN = _S.outcome == literal_column("'open'")
-_PENDING = _D.state == literal_column("'pending'")
 _EXHAUSTED = _D.state == literal_column("'exhausted'")
 _GOING = _J.state.in_([literal_column("'submitting'"), literal_column("'running'")])
 
@@ -105,7 +104,7 @@ class StatsStore:
         return await self._count(connection, query, self.counted_max if state in SETTLED else self.unsettled_max)
 
     async def _pending(self, connection: AsyncConnection, tenant: str | None) -> Count:
-        return await self._count(connection, _of(select(_D.tenant).where(_PENDING), _D.tenant, tenant))
+        return await self._count(connection, _of(select(_D.tenant).where(PENDING), _D.tenant, tenant))
 
     async def _exhausted(self, connection: AsyncConnection, tenant: str | None) -> Count:
         """No index has them by tenant: the newest of all are looked at."""
@@ -143,7 +142,7 @@ async def _open_submissions(connection: AsyncConnection, tenant: str | None) -> 
 
     What is open is unresolved, but for what goes as it should.
     """
-    oldest = select(_S.job_id, _S.number, _S.task_id, _S.sent_at).where(_OPEN).order_by(_S.sent_at)
+    oldest = select(_S.job_id, _S.number, _S.task_id, _S.sent_at).where(OPEN).order_by(_S.sent_at)
     first = oldest.limit(LOOKED_AT + 1).subquery()
     s = first.c
     unresolved = case((_GOING & ((s.number == _J.submission) | s.task_id.is_not(None)), 0), else_=1)
@@ -179,4 +178,4 @@ def _of(query: Select[Any], column: ColumnElement[str], tenant: str | None) -> S
 
 
 def _in(state: JobState) -> ColumnElement[bool]:
-    return _J.state == literal_column(repr(state.value))
+    return _J.state == literal_of(state)

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
@@ -20,6 +18,7 @@ from app.lifecycle.signing_secret import new_secret
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
+from app.storage.many import insert_for
 from app.vault import NoKeyFitsError, Vault
 
 OVERLAP = timedelta(hours=24)  #: how long a rotated secret still signs beside the new one
@@ -173,8 +172,7 @@ class TenantStore:
 
 async def add_tenant(connection: AsyncConnection, name: str, now: datetime) -> bool:
     """Adds the tenant, without limits, where there is none of that name; returns whether it is new."""
-    insert_for = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = insert_for(t.tenants).on_conflict_do_nothing().returning(t.tenants.c.name)
+    statement = insert_for(connection, t.tenants).on_conflict_do_nothing().returning(t.tenants.c.name)
     return (await connection.execute(statement, [{"name": name, "created_at": now}])).first() is not None
 
 

@@ -9,8 +9,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import case, delete, func, literal_column, select, union_all
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.job import Life
@@ -19,7 +17,7 @@ from app.storage import books
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.lives import lock
-from app.storage.many import insert_together
+from app.storage.many import insert_for, insert_together
 from app.storage.rows import metadata_rows, outbox_rows
 
 _FIGURES = t.USAGE_FIGURES
@@ -112,14 +110,12 @@ class UsageStore:
     async def _index_metadata(self, connection: AsyncConnection, lives: Sequence[Life]) -> None:
         rows = [row for life in lives for row in metadata_rows(life.job)]
         if rows:
-            insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
-            await connection.execute(insert_for(t.job_metadata).on_conflict_do_nothing(), rows)
+            await connection.execute(insert_for(connection, t.job_metadata).on_conflict_do_nothing(), rows)
 
     async def _add(self, connection: AsyncConnection, sums: dict[tuple[str, date], dict[str, int]]) -> None:
         if not sums:
             return
-        insert_for = sqlite_insert if self.database.is_sqlite else postgresql_insert
-        statement = insert_for(t.usage_days)
+        statement = insert_for(connection, t.usage_days)
         added = {name: t.usage_days.c[name] + statement.excluded[name] for name in _FIGURES}
         statement = statement.on_conflict_do_update(index_elements=["tenant", "day"], set_=added)
         # In one order, so that two replicas never wait for each other.

@@ -108,7 +108,9 @@ class UpstreamClient:
 
     async def probe(self) -> Probe:
         """Ask for a made-up task, which costs nothing: `NotFound` says that the upstream is there and the key is good."""
+        began = time.monotonic()
         reading, headers = await self._status(f"gateway-probe-{uuid4().hex}")
+        self._metrics.upstream_asked("status", outcome_of(reading), time.monotonic() - began)
         return Probe(reading, wire.http_date(headers.get("date")))
 
     async def aclose(self) -> None:
