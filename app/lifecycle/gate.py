@@ -15,6 +15,8 @@ from enum import StrEnum
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound, Reading, Refusal, Refused, Rejected, SubmitAnswer
 
 BURST_SECONDS = 0.25  #: requests at once are at most as many as may go in this time
+PAUSE_MOST = timedelta(hours=1)  #: that any door has; a longer `Retry-After` is cut to it
+_SKEW = timedelta(minutes=1)  #: what began further ahead than this began before the clock was set back
 
 
 class Shut(StrEnum):
@@ -115,7 +117,7 @@ def check_permits(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) ->
     """Permits for up to `wanted` checks, taken from the gate that is returned."""
     if gate.checks_shut is Shut.TASKS_MISSING and gate.checks_shut_at and now - gate.checks_shut_at >= policy.missing_max:
         gate = open_checks(gate)
-    if gate.checks_shut is Shut.TASKS_MISSING and _probe_is_due(gate, now):
+    if gate.checks_shut is Shut.TASKS_MISSING and _probe_is_due(gate, now, policy):
         return Permits(min(wanted, 1), replace(gate, check_probe_at=now + policy.probe_every))
     if gate.checks_shut is not None:
         return Permits(0, gate, gate.check_probe_at)
@@ -125,20 +127,33 @@ def check_permits(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) ->
 
 def take_key_probe(gate: Gate, now: datetime, policy: GatePolicy) -> Gate | None:
     """The gate with the key's probe taken, when one is due: a check of a made-up id, which costs nothing."""
-    if gate.checks_shut is Shut.BAD_KEY and _probe_is_due(gate, now):
+    if gate.checks_shut is Shut.BAD_KEY and _probe_is_due(gate, now, policy):
         return replace(gate, check_probe_at=now + policy.probe_every)
     return None
 
 
-def _probe_is_due(gate: Gate, now: datetime) -> bool:
-    return gate.check_probe_at is None or gate.check_probe_at <= now
+def _probe_is_due(gate: Gate, now: datetime, policy: GatePolicy) -> bool:
+    return _still_ahead(gate.check_probe_at, now, policy.probe_every) is None
+
+
+def _pause_ends(gate: Gate, now: datetime) -> datetime | None:
+    """Until when nothing at all is sent; None when that is over."""
+    if gate.shut_at is not None and gate.shut_at > now + _SKEW:
+        return None
+    return _still_ahead(gate.shut_until, now, PAUSE_MOST)
+
+
+def _still_ahead(at: datetime | None, now: datetime, most: timedelta) -> datetime | None:
+    """The instant, if it is to be waited for; one that lies further off than it ever may was set by a clock that was ahead."""
+    return at if at is not None and now < at <= now + most else None
 
 
 def _probe_permit(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) -> Permits:
     """A shut door lets one probe through when its pause is over; the probe is a lease, so a lost one is replaced."""
-    waits_for = max(filter(None, (gate.shut_until, gate.probe_until)), default=now)
-    if waits_for > now or wanted < 1:
-        return Permits(0, gate, waits_for if waits_for > now else None)
+    ahead = (_pause_ends(gate, now), _still_ahead(gate.probe_until, now, policy.probe_lease))
+    waits_for = max(filter(None, ahead), default=None)
+    if waits_for is not None or wanted < 1:
+        return Permits(0, gate, waits_for)
     count, tat, retry_at = _gcra(gate.submit_tat, 1, policy.submit_rate, now)
     if not count:
         return Permits(0, gate, retry_at)
@@ -171,8 +186,7 @@ def after_submit(gate: Gate, answer: SubmitAnswer | None, now: datetime, policy:
     if answer is None:
         return replace(gate, probe_until=None)
     if isinstance(answer, Accepted | Rejected):
-        half_open = gate.shut_until is None or gate.shut_until <= now
-        return open_submits(gate) if half_open or gate.shut is Shut.BREAKER else replace(gate, failures=0)
+        return open_submits(gate) if _pause_ends(gate, now) is None or gate.shut is Shut.BREAKER else replace(gate, failures=0)
     if isinstance(answer, Refused):
         match answer.reason:
             case Refusal.UNAUTHORIZED:
@@ -244,21 +258,20 @@ def open_submits(gate: Gate) -> Gate:
 
 def _shut_for(gate: Gate, reason: Shut, refused: Refused, now: datetime, policy: GatePolicy) -> Gate:
     """Shuts submits. Answers to what was sent before do not lengthen the pause; a failed probe does."""
-    if gate.shut is not None and gate.shut_until is not None and gate.shut_until > now:
-        until = now + refused.retry_after if refused.retry_after else gate.shut_until
-        return replace(gate, shut_until=max(until, gate.shut_until))
+    if gate.shut is not None and (ends := _pause_ends(gate, now)) is not None:
+        return replace(gate, shut_until=max(now + refused.retry_after, ends) if refused.retry_after else ends)
     account = reason in (Shut.NO_CREDITS, Shut.FORBIDDEN)
     least, most = (policy.account_pause_min, policy.account_pause_max) if account else (policy.pause_min, policy.pause_max)
     wait: timedelta = refused.retry_after or min(least * 2 ** min(gate.shut_times, 16), most)
     return replace(
-        gate, shut=reason, shut_at=gate.shut_at or now, shut_until=now + wait, shut_detail=refused.detail,
+        gate, shut=reason, shut_at=min(gate.shut_at or now, now), shut_until=now + wait, shut_detail=refused.detail,
         shut_times=gate.shut_times + 1, probe_until=None,
     )  # fmt: skip
 
 
 def _failed(gate: Gate, detail: str, now: datetime, policy: GatePolicy) -> Gate:
     gate = replace(gate, failures=gate.failures + 1)
-    half_open = gate.shut is not None and (gate.shut_until is None or gate.shut_until <= now)
+    half_open = gate.shut is not None and _pause_ends(gate, now) is None
     if not half_open and (gate.shut is not None or gate.failures < policy.failures_to_open):
         return gate
     reason = gate.shut or Shut.BREAKER

@@ -54,6 +54,7 @@ from app.lifecycle.answers import (
     TaskFailed,
     Unproven,
 )
+from app.lifecycle.gate import PAUSE_MOST
 from app.lifecycle.request import GenerationRequest
 
 MESSAGE_MAX = 1000  #: characters kept of a message of the upstream
@@ -63,7 +64,7 @@ IMAGES_MAX = 16  #: addresses kept of one answer
 URL_MAX = 4096  #: characters; a longer address is no picture
 ECHO_MAX = 4096  #: characters kept of an echoed prompt or callback address
 CREDITS_MAX = 1_000_000  #: a larger figure is no price
-RETRY_AFTER_MAX = timedelta(hours=1)
+RETRY_AFTER_MAX = PAUSE_MOST
 
 _NOT_ACCEPTED = {
     401: Refusal.UNAUTHORIZED,
