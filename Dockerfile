@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Dependencies first, from the pinned lock; then the package, as a wheel; then an image with nothing else in it.
+# Dependencies first, from the pinned lock; then the package, as a wheel; then an image that takes over only their virtual environment.
 
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1

@@ -57,7 +57,7 @@ lock: ## Pin the dependencies anew (needs uv)
 	  --no-header --no-annotate --quiet --upgrade --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 clean: ## Remove the virtual environment, caches, and what demo, benchmarks and soak left; never a database
-	rm -rf $(VENV) data/demo data/benchmarks data/soak.csv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) data/demo data/benchmarks data/soak.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

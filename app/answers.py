@@ -8,10 +8,11 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from app.etag import is_known
 from app.job_view import JobView, retry_after_seconds
 from app.problem_codes import CODES, codes_of, example_of
 from app.problems import MEDIA_TYPE as PROBLEM
-from app.problems import not_found, title_of
+from app.problems import title_of
 from app.response_headers import HEADERS, headers_of_problem
 
 #: For `openapi_extra=` of a route whose answer has an `ETag`.
@@ -24,7 +25,7 @@ IF_NONE_MATCH: dict[str, Any] = {
 }
 
 
-def problems(*which: int | str, thing: str = "job") -> dict[int | str, dict[str, Any]]:
+def problem_responses(*which: int | str, thing: str = "job") -> dict[int | str, dict[str, Any]]:
     """For `responses=` of a route: these errors.
 
     Args:
@@ -40,14 +41,20 @@ def problems(*which: int | str, thing: str = "job") -> dict[int | str, dict[str,
 
 def _problem(status: int, codes: list[str], thing: str) -> dict[str, Any]:
     title = title_of(status)
-    detail = not_found(thing).detail if status == 404 else None
-    examples = {code: {"summary": code, "value": example_of(code, title, detail)} for code in codes}
+    filled_in = {"what": thing} if status == 404 else {}
+    examples = {code: {"summary": code, "value": example_of(code, title, **filled_in)} for code in codes}
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         "description": f"{title}: {', '.join(f'`{code}`' for code in codes)}." if codes else title,
         "headers": headers_of_problem(status),
         "content": {PROBLEM: {"schema": schema, **({"examples": examples} if examples else {})}},
     }
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """For `openapi_extra=` of a route: the body is read by us, within bounds."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def json_answer(view: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -66,15 +73,15 @@ def conditional_job_answer(request: Request, view: JobView, headers: dict[str, s
     """A job with a strong `ETag`; 304 where the caller has this very representation already. Source: RFC 9110."""
     answer = job_answer(view, 200, {"Cache-Control": "private, no-cache", **headers})
     answer.headers["ETag"] = etag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
-    if not _has(", ".join(request.headers.getlist("if-none-match")), etag):
+    if not is_known(request.headers.getlist("if-none-match"), etag):
         return answer
     kept = {name: value for name, value in answer.headers.items() if name not in ("content-length", "content-type")}
     return Response(status_code=304, headers=kept)
 
 
-def _has(if_none_match: str, etag: str) -> bool:
-    known = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in known or known == ["*"]
+def next_link(request: Request, place: str | int | None, *, name: str = "cursor") -> dict[str, str]:
+    """The `Link` to the next page, which begins at `place`; nothing where there is none. Source: RFC 8288."""
+    return {"Link": f'<{request.url.include_query_params(**{name: place})}>; rel="next"'} if place is not None else {}
 
 
 def base_url(request: Request) -> str:

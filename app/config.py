@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -77,7 +78,7 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
 class Settings(BaseSettings):
-    """All settings. Raise nothing from here: use `load`, which says in one line what is wrong."""
+    """All settings. Made by `load`, which says in one line what is wrong."""
 
     model_config = SettingsConfigDict(
         env_prefix="GATEWAY_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -115,9 +116,15 @@ class Settings(BaseSettings):
         timedelta(seconds=15),
         description="How long the first check waits while callbacks are healthy; adapts to what is observed.",
     )
-    poll_min: Duration = Field(timedelta(seconds=5), description="Shortest interval between two checks of a task.")
-    poll_max: Duration = Field(timedelta(seconds=60), description="Longest interval between two checks of a task.")
-    queue_deadline: Duration = Field(timedelta(hours=24), description="From accept to the first send, then `failed`.")
+    poll_min: Duration = Field(
+        timedelta(seconds=5),
+        description="The first interval between two checks of a task; doubles from there. Right after a callback they come "
+        "closer.",
+    )
+    poll_max: Duration = Field(timedelta(seconds=60), description="What that interval grows to.")
+    queue_deadline: Duration = Field(
+        timedelta(hours=24), description="From accept: what is still or again queued then is `failed`."
+    )
     submit_attempts: int = Field(10, ge=1, le=1000, description="Sends of one job, each but the last proven not accepted.")
     unconfirmed_wait: Duration = Field(timedelta(minutes=15), description="How long an unconfirmed job waits for its callback.")
     job_deadline: Duration = Field(
@@ -191,6 +198,7 @@ def load() -> Settings:
 
 
 def unknown_names() -> list[str]:
-    """Variables of the environment that look like settings and are none: a slip of the pen changes nothing silently."""
+    """Variables of the environment and of `.env` that look like settings and are none: no slip of the pen goes unseen."""
     known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {"GATEWAY_URL", "GATEWAY_API_KEY"}
-    return sorted(name for name in os.environ if name.upper().startswith("GATEWAY_") and name.upper() not in known)
+    given = {*os.environ, *dotenv_values(".env")}
+    return sorted(name for name in given if name.upper().startswith("GATEWAY_") and name.upper() not in known)

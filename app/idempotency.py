@@ -45,7 +45,7 @@ IdempotencyKey = Annotated[str | None, Depends(read_idempotency_key)]
 
 
 def key_reused() -> Problem:
-    return Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.")
+    return Problem.of("idempotency_key_reused")
 
 
 def _refused(message: str) -> Problem:

@@ -62,18 +62,14 @@ class Wanted(Protocol):
 class Refusal:
     """The answer where a limit of the tenant stands in the way."""
 
-    status: int
     code: str
-    detail: str
     retry_after: int | None = None  #: seconds, where the limit itself does not say
 
 
 REFUSALS = {
-    Excess.REQUESTS: Refusal(429, "rate_limit_exceeded", "This tenant may not accept jobs this fast."),
-    Excess.OPEN_JOBS: Refusal(
-        429, "open_jobs_exceeded", "This tenant may not have more unsettled jobs at once.", retry_after=5
-    ),
-    Excess.CREDITS: Refusal(402, "credit_budget_exceeded", "This month's credits of this tenant are spent or reserved."),
+    Excess.REQUESTS: Refusal("rate_limit_exceeded"),
+    Excess.OPEN_JOBS: Refusal("open_jobs_exceeded", retry_after=5),
+    Excess.CREDITS: Refusal("credit_budget_exceeded"),
 }
 
 
@@ -184,7 +180,7 @@ def _refusal(admission: Admission) -> Problem:
     refusal, wait = REFUSALS[admission.excess], admission.retry_after
     seconds = max(1, math.ceil(wait.total_seconds())) if wait else refusal.retry_after
     headers = {**rate_limit_headers(admission.quota), **({"Retry-After": str(seconds)} if seconds else {})}
-    return Problem(refusal.status, refusal.code, refusal.detail, headers=headers)
+    return Problem.of(refusal.code, headers=headers)
 
 
 def single(request: Wanted, caller: Caller, idempotency_key: str | None) -> Job:

@@ -86,7 +86,10 @@ class JobView(BaseModel):
     upstream: UpstreamView
     attempts: int = Field(description="Sends.")
     submissions: int = Field(description="Sends not proven unaccepted.")
-    completed_via: CompletedVia | None = Field(description="What settled it; null until then.")
+    completed_via: CompletedVia | None = Field(
+        description="What news of its task, or which result, settled it. Null until then, and for a job that was rejected, "
+        "canceled in the queue, or ended by a deadline without a check."
+    )
     cancel_requested: bool
     retry_of: UUID | None = Field(description="The job that this one repeats.")
     created_at: datetime

@@ -21,10 +21,11 @@ class PlainRoute(APIRoute):
         if wants.query_params or wants.header_params or wants.cookie_params or wants.body_params:
             return super().get_route_handler()
         assert wants.request_param_name == "request", f"{endpoint.__name__} asks for no request"
-        needs = [(need.name, need.call) for need in wants.dependencies]
+        needs = [(need.name, need.call) for need in wants.dependencies if need.name and need.call]
+        assert len(needs) == len(wants.dependencies), f"{endpoint.__name__} depends on what no parameter of it names"
 
         async def handle(request: Request) -> Response:
-            found = {name: await call(request) for name, call in needs if name and call}
+            found = {name: await call(request) for name, call in needs}
             answer: Response = await endpoint(request=request, **request.path_params, **found)
             return answer
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.errors import StorageUnavailableError
+from app.problem_codes import CODES, detail_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_STORAGE = 2  #: seconds; what a caller is told to wait for the database
@@ -61,21 +62,32 @@ class Problem(Exception):
         self.status, self.code, self.detail = status, code, detail
         self.headers, self.errors = dict(headers or {}), tuple(errors)
 
+    @classmethod
+    def of(
+        cls, code: str, *, headers: Mapping[str, str] | None = None, errors: Sequence[FieldProblem] = (), **filled_in: object
+    ) -> Problem:
+        """The problem with this code, as the table of codes has it.
+
+        Args:
+            filled_in: what its detail leaves open.
+        """
+        return cls(CODES[code][0], code, detail_of(code, **filled_in), headers=headers, errors=errors)
+
 
 def unauthorized() -> Problem:
-    return Problem(401, "unauthorized", "An API key is needed: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"})
+    return Problem.of("unauthorized", headers={"WWW-Authenticate": "Bearer"})
 
 
 def scope_missing(scope: str) -> Problem:
-    return Problem(403, "scope_missing", f"This API key lacks the scope {scope}.")
+    return Problem.of("scope_missing", scope=scope)
 
 
 def not_found(what: str = "job") -> Problem:
-    return Problem(404, "not_found", f"There is no such {what}.")
+    return Problem.of("not_found", what=what)
 
 
 def invalid(errors: Sequence[FieldProblem]) -> Problem:
-    return Problem(422, "invalid_request", "The request does not fit; see errors.", errors=errors)
+    return Problem.of("invalid_request", errors=errors)
 
 
 def install(app: FastAPI) -> None:
@@ -89,19 +101,17 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         phrase = HTTPStatus(error.status_code).phrase
         code = phrase.lower().replace(" ", "_").replace("-", "_")
-        detail = _DETAILS.get(error.status_code, phrase)
+        detail = _NOTHING_HERE if error.status_code == 404 else CODES[code][1] if code in CODES else phrase
         headers = {**(error.headers or {}), **({"Allow": _allowed(request)} if error.status_code == 405 else {})}
         return _answer(request, Problem(error.status_code, code, detail, headers=headers))
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return _answer(request, invalid([field_problem(e) for e in error.errors()]))
+        return _answer(request, invalid([request_problem(e) for e in error.errors()]))
 
     async def on_storage(request: Request, error: Exception) -> Response:
         log.error("database unavailable", reason=str(error))
-        detail = "The database is out of reach for the moment; try again."
-        retry = {"Retry-After": str(RETRY_AFTER_STORAGE)}
-        return _answer(request, Problem(503, "storage_unavailable", detail, headers=retry))
+        return _answer(request, Problem.of("storage_unavailable", headers={"Retry-After": str(RETRY_AFTER_STORAGE)}))
 
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http)
@@ -116,20 +126,25 @@ def title_of(status: int) -> str:
 
 def internal_error(request: Request) -> Response:
     """The answer to a defect of ours: says nothing of it but the request id, which leads to the log."""
-    return _answer(request, Problem(500, "internal_error", "Something went wrong on our side; the request id names it."))
+    return _answer(request, Problem.of("internal_error"))
 
 
 def too_many_connections(request: Request) -> Response:
     """The answer where there are more connections than a process serves."""
     headers = {"Retry-After": str(RETRY_AFTER_STORAGE), "Connection": "close"}
-    return _answer(request, Problem(503, "too_many_connections", "Too many connections are open; try again.", headers=headers))
+    return _answer(request, Problem.of("too_many_connections", headers=headers))
+
+
+def request_problem(error: Mapping[str, Any]) -> FieldProblem:
+    """One of FastAPI's errors: pydantic's, behind the part of the request that the field is in."""
+    return field_problem({**error, "loc": error["loc"][1:]})
 
 
 def field_problem(error: Mapping[str, Any]) -> FieldProblem:
-    """One of pydantic's errors, without the value that was wrong and without what we do not know how to name."""
-    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+    """One of pydantic's errors, without the value that was wrong."""
+    place = ".".join(str(part) for part in error["loc"])
     message = _ITEMS.sub(_in_characters, printable(error["msg"]).removeprefix("Value error, "))
-    return FieldProblem(field=printable(".".join(place))[:100], message=message[:300])
+    return FieldProblem(field=printable(place)[:100], message=message[:300])
 
 
 def _in_characters(length: re.Match[str]) -> str:
@@ -150,7 +165,7 @@ def _allowed(request: Request) -> str:
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
-_DETAILS = {404: "There is nothing here.", 405: "This address does not take that method."}
+_NOTHING_HERE = "There is nothing here."  #: of an address without a route
 
 
 def _answer(request: Request, problem: Problem) -> Response:

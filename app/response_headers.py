@@ -54,5 +54,5 @@ def headers(*names: str) -> dict[str, dict[str, str]]:
 
 
 def headers_of_problem(status: int) -> dict[str, dict[str, str]]:
-    """What a problem of this status always brings."""
+    """What a problem of this status may bring; those that are required always are there."""
     return headers(*_OF_STATUS.get(status, ()))

@@ -11,7 +11,8 @@ ADMIN_TENANT = "admin"  #: the tenant of the first key
 
 
 async def ensure_admin_key(keys: KeyStore, api_key: str) -> bool:
-    """Makes this key an admin key, unless it exists. Returns whether it opens anything: one that was revoked stays so.
+    """Makes this key an admin key, unless it exists. Returns whether it is a good one: a key that was revoked or has expired
+    stays so, and one that was made with other scopes keeps them.
 
     Safe for any number of replicas that start together.
     """
@@ -24,7 +25,8 @@ async def ensure_admin_key(keys: KeyStore, api_key: str) -> bool:
         scopes=(Scope.ADMIN,),
         by=START,
     )
-    return await keys.find_open([digest]) != [None]
+    [found] = await keys.find_open([digest])
+    return found is not None and Scope.ADMIN in found.scopes
 
 
 async def first_admin_key(keys: KeyStore) -> str | None:

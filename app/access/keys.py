@@ -13,14 +13,14 @@ from app.access.api_key import make_key
 from app.access.callers import CurrentCaller
 from app.access.names import KeyName, TenantName
 from app.access.scope import Scope
-from app.answers import base_url, json_answer, problems
+from app.answers import base_url, body_of, json_answer, problem_responses
+from app.bodies import read_model
 from app.instants import Instant
 from app.problems import FieldProblem, Problem, invalid, not_found
-from app.requests import read_model
 from app.response_headers import headers
 from app.storage.keys import ExpiredBeforeMadeError, LastAdminKeyError, StoredKey
 
-router = APIRouter(prefix="/keys", tags=["operators"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/keys", tags=["operators"], responses=problem_responses(401, 403, 503))
 
 BODY_MAX = 16 * 1024  #: bytes
 
@@ -41,11 +41,6 @@ class KeyRequest(BaseModel):
     expires_at: Instant | None = Field(
         None, description="In the future, with an offset. Without one it is good until it is revoked."
     )
-
-
-#: Scopes are described where all shared parts of the document are.
-_KEY_REQUEST = KeyRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-_KEY_REQUEST.pop("$defs")
 
 
 class KeyView(BaseModel):
@@ -79,7 +74,12 @@ class KeyFilters(BaseModel):
     tenant: TenantName | None = None
 
 
-@router.get("", response_model=KeyList, summary="List API keys", responses={200: {"description": "The keys."}, **problems(422)})
+@router.get(
+    "",
+    response_model=KeyList,
+    summary="List API keys",
+    responses={200: {"description": "The keys."}, **problem_responses(422)},
+)
 async def list_keys(request: Request, caller: CurrentCaller, filters: Annotated[KeyFilters, Query()]) -> Response:
     """Newest first, revoked and expired ones included."""
     caller.require(Scope.ADMIN)
@@ -94,9 +94,9 @@ async def list_keys(request: Request, caller: CurrentCaller, filters: Annotated[
     summary="Make an API key",
     responses={
         201: {"description": "The key, shown this once.", "headers": headers("Location")},
-        **problems(408, 413, 415, 422),
+        **problem_responses(408, 413, 415, 422),
     },
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _KEY_REQUEST}}}},
+    openapi_extra=body_of(KeyRequest),
 )
 async def create_key(request: Request, caller: CurrentCaller) -> Response:
     """The answer holds the key itself, once: only its hash is kept."""
@@ -121,7 +121,7 @@ async def create_key(request: Request, caller: CurrentCaller) -> Response:
     "/{key_id}",
     response_model=KeyView,
     summary="Show an API key",
-    responses={200: {"description": "The key, without its secret."}, **problems(404, thing="key")},
+    responses={200: {"description": "The key, without its secret."}, **problem_responses(404, thing="key")},
 )
 async def show_key(request: Request, caller: CurrentCaller, key_id: str) -> Response:
     """Whose it is, what it may do, and when it was last used."""
@@ -134,7 +134,7 @@ async def show_key(request: Request, caller: CurrentCaller, key_id: str) -> Resp
 
 @router.delete(
     "/{key_id}", status_code=204, response_class=Response, summary="Revoke an API key",
-    responses={204: {"description": "It opens nothing any more."}, **problems(404, "last_admin_key", thing="key")},
+    responses={204: {"description": "It opens nothing any more."}, **problem_responses(404, "last_admin_key", thing="key")},
 )  # fmt: skip
 async def revoke_key(request: Request, caller: CurrentCaller, key_id: str) -> Response:
     """From now on it opens nothing, on any replica. Repeating it changes nothing. The last admin key stays: 409."""
@@ -142,8 +142,8 @@ async def revoke_key(request: Request, caller: CurrentCaller, key_id: str) -> Re
     try:
         keys = request.state.gateway.access.keys
         revoked = await keys.revoke(key_id, by=caller.key_id) if _KEY_ID.fullmatch(key_id) else None
-    except LastAdminKeyError as error:
-        raise Problem(409, "last_admin_key", str(error)) from None
+    except LastAdminKeyError:
+        raise Problem.of("last_admin_key") from None
     if revoked is None:
         raise not_found("key")
     return Response(status_code=204)

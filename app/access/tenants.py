@@ -11,15 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from app.access.callers import Caller, CurrentCaller
 from app.access.names import tenant_name
 from app.access.scope import Scope
-from app.answers import base_url, json_answer, problems
+from app.answers import base_url, body_of, json_answer, problem_responses
+from app.bodies import read_model
 from app.lifecycle.limits import Limits
 from app.problems import FieldProblem, invalid, not_found
-from app.requests import read_model
 from app.response_headers import headers
 from app.storage.tenants import DeliverySecrets, Tenant, TenantStore
 from app.whole_number import WHOLE
 
-router = APIRouter(prefix="/tenants", tags=["operators"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/tenants", tags=["operators"], responses=problem_responses(401, 403, 503))
 
 BODY_MAX = 16 * 1024  #: bytes
 COUNT_MAX = 2**31 - 1  #: what the columns hold
@@ -78,7 +78,7 @@ async def list_tenants(request: Request, caller: CurrentCaller) -> Response:
     "/{name}",
     response_model=TenantView,
     summary="Show a tenant",
-    responses={200: {"description": "The tenant."}, **problems(404, thing="tenant")},
+    responses={200: {"description": "The tenant."}, **problem_responses(404, thing="tenant")},
 )
 async def show_tenant(request: Request, caller: CurrentCaller, name: str) -> Response:
     """Admin keys see any tenant; others their own."""
@@ -92,11 +92,9 @@ async def show_tenant(request: Request, caller: CurrentCaller, name: str) -> Res
     responses={
         200: {"description": "The tenant, as it is now."},
         201: {"model": TenantView, "description": "The tenant is new.", "headers": headers("Location")},
-        **problems(408, 413, 415, 422),
+        **problem_responses(408, 413, 415, 422),
     },
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": LimitsRequest.model_json_schema()}}}
-    },
+    openapi_extra=body_of(LimitsRequest),
 )
 async def set_limits(request: Request, caller: CurrentCaller, name: str) -> Response:
     """All of them at once; they hold from the next request on. The tenant is made where it is new."""
@@ -113,7 +111,7 @@ async def set_limits(request: Request, caller: CurrentCaller, name: str) -> Resp
 
 @router.get(
     "/{name}/delivery-secret", response_model=DeliverySecretView, summary="Show a delivery secret",
-    responses={200: {"description": "The secret."}, **problems(404, thing="tenant")},
+    responses={200: {"description": "The secret."}, **problem_responses(404, thing="tenant")},
 )  # fmt: skip
 async def show_delivery_secret(request: Request, caller: CurrentCaller, name: str) -> Response:
     """The current one, which is made when it is first asked for. For admin keys, and the tenant's own that may write jobs."""
@@ -126,7 +124,7 @@ async def show_delivery_secret(request: Request, caller: CurrentCaller, name: st
     "/{name}/delivery-secret/rotate",
     response_model=DeliverySecretView,
     summary="Rotate a delivery secret",
-    responses={200: {"description": "The new secret."}, **problems(404, thing="tenant")},
+    responses={200: {"description": "The new secret."}, **problem_responses(404, thing="tenant")},
 )
 async def rotate_delivery_secret(request: Request, caller: CurrentCaller, name: str) -> Response:
     """Makes a new secret. For 24 hours deliveries are signed with the one before as well; one before that ends at once."""

@@ -29,7 +29,7 @@ class BodiesInHand:
         """Raises `Problem`, 503, where so many bytes more are too many."""
         if self._held + size > self._most:
             headers = {"Retry-After": str(RETRY_AFTER_STORAGE), "Connection": "close"}
-            raise Problem(503, "too_many_connections", "Too many callbacks are coming in at once; try again.", headers=headers)
+            raise Problem.of("too_many_connections", headers=headers)
         self._held += size
 
 

@@ -23,7 +23,7 @@ SAMPLE_MAX = 2000  #: characters of a body that an operator may look at
 READ_AT_ONCE_MAX = 16 * 1024  #: bytes of a body that is read between other work; a larger one is read beside it
 
 
-class Receiver:
+class CallbackReceiver:
     """Takes in callbacks; those that arrive together share one commit."""
 
     def __init__(

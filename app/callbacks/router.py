@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.answers import problems
-from app.callbacks.receive import Receiver
+from app.answers import problem_responses
+from app.bodies import take_body
+from app.callbacks.receive import CallbackReceiver
 from app.problems import not_found
-from app.requests import take_body
 from app.storage.receipts import CallbackOutcome
 
 BODY_MAX = 1024 * 1024  #: bytes
@@ -20,7 +20,7 @@ router = APIRouter(tags=["upstream"])
     "/callbacks/{token:path}",  # with slashes in it too: the 404 of such a token is that of any other
     status_code=204,
     summary="Receive a callback of the upstream",
-    responses={204: {"description": "It is written down."}, **problems(404, 408, 413, 503, thing="callback")},
+    responses={204: {"description": "It is written down."}, **problem_responses(404, 408, 413, 503, thing="callback")},
     openapi_extra={
         "requestBody": {"description": "Whatever the upstream sends.", "content": {"application/json": {"schema": {}}}}
     },
@@ -30,7 +30,7 @@ async def receive_callback(request: Request, token: str) -> Response:
 
     Unknown, malformed and old tokens get one and the same 404, after the body was read and for the same work.
     """
-    receiver: Receiver = request.state.gateway.receiver
+    receiver: CallbackReceiver = request.state.gateway.callbacks
     if not await receiver.knows(token):
         receiver.turned_away(await take_body(request, _drop, limit=BODY_MAX, seconds=BODY_SECONDS))
         raise not_found("callback")

@@ -63,7 +63,7 @@ def _client() -> Client:
     if not api_key:
         end("GATEWAY_API_KEY is not set: an API key of the gateway, as `gateway keys create` shows it", USAGE)
     try:
-        return Client(url, api_key, patience=Patience(attempts=4, deadline=30.0))
+        return Client(url, api_key, patience=Patience(tries=4, deadline=30.0))
     except BadArgumentError as error:
         end(f"GATEWAY_URL or GATEWAY_API_KEY cannot be used: {error}", USAGE)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def demo(
@@ -39,12 +42,12 @@ async def _demo(jobs: int, serve: bool, as_json: bool, folder: Path) -> int:
         async with open_stage(folder) as stage:
             console.print(f"Emulator {stage.emulator_url}   Gateway {stage.gateway_url}", highlight=False)
             with show.watching(console) as tell:
-                acts, books = await play(stage, scenes(jobs), tell)
+                played, books = await play(stage, scenes(jobs), tell)
             took = time.monotonic() - began
             if as_json:
-                typer.echo(show.as_json(acts, books, took))
+                typer.echo(show.as_json(played, books, took))
             else:
-                show.summary(console, acts, books, folder, took)
+                show.summary(console, played, books, folder, took)
             if serve:
                 await _stay(console, stage.gateway_url, stage.api_key)
     except StageError as error:
@@ -53,16 +56,13 @@ async def _demo(jobs: int, serve: bool, as_json: bool, folder: Path) -> int:
     if any(stage.exit_codes.values()):
         typer.echo(f"gateway demo: a process did not end cleanly: {stage.exit_codes}", err=True)
         return 1
-    return 0 if books.agree and not any(act.faults for act in acts) else 1
+    return 0 if books.agree and not any(one.faults for one in played) else 1
 
 
-async def _stay(console: object, url: str, api_key: str) -> None:
+async def _stay(console: Console, url: str, api_key: str) -> None:
     import asyncio
     import signal
 
-    from rich.console import Console
-
-    assert isinstance(console, Console)
     console.print(
         "\nStill running; stop with Ctrl-C. Look around:\n\n"
         f"  {url}/console   sign in with {api_key}\n  {url}/docs\n"

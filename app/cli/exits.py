@@ -8,4 +8,3 @@ NOT_FOUND = 3
 CONFLICT = 4
 OUT_OF_REACH = 5  #: the database, the gateway or the upstream
 PIPE_CLOSED = 141  #: nobody reads any more (128 + SIGPIPE), as other programs end of it
-INTERRUPTED = 130  #: Ctrl-C (128 + SIGINT)

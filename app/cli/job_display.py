@@ -15,9 +15,9 @@ from rich.text import Text
 
 from app.cli.display import clean, is_terminal, plain, print_facts, print_json, print_line, print_table, styled, table
 from app.client import Event, Job
+from app.lifecycle.states import SETTLED
 
 COLUMNS = ("id", "state", "accepted", "credits", "prompt")
-_SETTLED = ("succeeded", "failed", "canceled")
 
 
 def print_jobs(jobs: Sequence[Job]) -> None:
@@ -81,7 +81,7 @@ def live_timeline(job: Job) -> Iterator[Callable[[Event], None]]:
     events: list[Event] = []
 
     def picture() -> Group:
-        end = events[-1].at if events and events[-1].type in _SETTLED else None
+        end = events[-1].at if events and events[-1].type in SETTLED else None
         began = job.created_at or datetime.now(UTC)
         seconds = ((end or datetime.now(UTC)) - began).total_seconds()
         title = Text.assemble(str(job.id), "  ", f"{max(0.0, seconds):.1f} s", "  ", (clean(job.prompt)[:60], "dim"))

@@ -13,6 +13,7 @@ from app.cli.display import Json, print_json, print_line, say
 from app.cli.examples import examples
 from app.cli.exits import FAILED
 from app.cli.search import Search, filters_of, metadata_of
+from app.lifecycle.states import CompletedVia, JobState
 
 if TYPE_CHECKING:
     from app.client import Client, Job, JobFilters, JobOptions
@@ -30,8 +31,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_d
 Wait = Annotated[bool, typer.Option("--wait", help="Return when it is settled: exit 0 succeeded, 1 not.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="With --wait: for so many seconds at most.", show_default=False)]
 Metadata = Annotated[list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="May be repeated.")]
-STATES = ("queued", "submitting", "unconfirmed", "running", "succeeded", "failed", "canceled")
-VIAS = ("callback", "poll", "reuse", "operator")
+STATES, VIAS = [state.value for state in JobState], [via.value for via in CompletedVia]
 States = Annotated[
     list[str] | None,
     typer.Option("--state", help=f"{', '.join(STATES[:-1])} or {STATES[-1]}; may be repeated.", autocompletion=lambda: STATES),
@@ -41,7 +41,8 @@ Words = Annotated[str | None, typer.Option("--q", help="Words in the prompt.")]
 TaskId = Annotated[str | None, typer.Option(help="The upstream's id.")]
 Key = Annotated[str | None, typer.Option("--idempotency-key", help="The key it was submitted with.")]
 Via = Annotated[
-    str | None, typer.Option("--completed-via", help="callback, poll, reuse or operator.", autocompletion=lambda: VIAS)
+    str | None,
+    typer.Option("--completed-via", help=f"{', '.join(VIAS[:-1])} or {VIAS[-1]}.", autocompletion=lambda: VIAS),
 ]
 ErrorCode = Annotated[str | None, typer.Option(help="Why it failed, as docs/errors.md lists it.")]
 After = Annotated[str | None, typer.Option("--created-after", metavar="INSTANT", help="As 2026-11-05T12:00:00Z.")]

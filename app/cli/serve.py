@@ -18,7 +18,8 @@ def serve(
     """Serve the API. Settings come from the environment or .env."""
     from app import config, log
     from app.cli.server import run_server
-    from app.main import alone_on, create_app
+    from app.main import create_app
+    from app.opening import alone_on
 
     settings = config.load()
     log.configure(settings.log_format)

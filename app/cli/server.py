@@ -13,20 +13,18 @@ from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
 from typing import Any
 
-import structlog
 import uvicorn
 from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
+from app.cli.bounded_protocol import SENDERS_MAX, BoundedProtocol, Senders
+from app.cli.room import room
 from app.errors import GatewayError, SettingsError
 from app.problems import too_many_connections
-from app.requests import RequestLog
-
-log = structlog.get_logger(__name__)
+from app.request_log import RequestLog
 
 CONNECTIONS_MAX = 8000  #: at once; 503 beyond
 CONNECTIONS_BESIDE = 50  #: the same, of a server beside other work
-OTHER_DESCRIPTORS = 600  #: for 503s, and for what a process opens itself: to the database, upstream, receivers, stores; files
 UNACKNOWLEDGED_MS = 60_000  #: how long sent bytes may stay unacknowledged
 DRAIN_SECONDS = 8  #: how long a stop waits for open requests; what was sent has this time too, and 12 s more
 
@@ -40,7 +38,7 @@ def run_server(app: FastAPI, *, host: str, port: int, ready: Callable[[str], Non
         signal.signal(number, _ignore)  # uvicorn raises what it caught again at its end; that must not kill us
     listener = _listen(host, port)
     keeper = _StartErrorKeeper(app)
-    config = _config(app, _room(CONNECTIONS_MAX), timeout_graceful_shutdown=DRAIN_SECONDS)
+    config = _config(app, room(CONNECTIONS_MAX, at_least=CONNECTIONS_BESIDE), timeout_graceful_shutdown=DRAIN_SECONDS)
     server = _Server(config, lambda: ready(_address(listener)), lambda: app.state.let_go())  # noqa: PLW0108 - set by the start
     with contextlib.closing(listener):
         try:
@@ -113,33 +111,12 @@ def _config(app: FastAPI, connections: int, *, timeout_graceful_shutdown: int) -
 
 
 def _bounds(connections: int) -> dict[str, Any]:
-    try:
-        from app.cli.bounded_protocol import SENDERS_MAX, BoundedProtocol, Senders
-    except ImportError:  # Windows has no httptools: there, only a proxy in front ends what drips
-        return {"limit_concurrency": connections}
     senders = Senders(min(SENDERS_MAX, connections // 2))  # the other half is for requests that have come
     return {"http": partial(BoundedProtocol, senders=senders, connections_max=connections, crowded=RequestLog(_crowded))}
 
 
 async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:
     await too_many_connections(Request(scope))(scope, receive, send)
-
-
-def _room(connections: int) -> int:
-    """As many connections as this process may have descriptors for, once it has asked for more; at most so many."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return connections
-    wanted = connections + OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if resource.RLIM_INFINITY != soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    short = 0 if soft == resource.RLIM_INFINITY else max(wanted - soft, 0)
-    if short:
-        log.warning("few descriptors are allowed to this process (ulimit -n)", allowed=soft, connections=connections - short)
-    return max(connections - short, CONNECTIONS_BESIDE)
 
 
 class _StartErrorKeeper:

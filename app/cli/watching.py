@@ -10,8 +10,9 @@ from app.cli.connection import connected
 from app.cli.display import print_json, say
 from app.cli.job_display import live_jobs, live_timeline
 from app.client import Client, Job, JobFilters
+from app.lifecycle.states import SETTLED, JobState
 
-OPEN = ("queued", "submitting", "unconfirmed", "running")
+OPEN = [state.value for state in JobState if state not in SETTLED]
 
 
 def watch_job(job_id: str, *, as_json: bool) -> bool:

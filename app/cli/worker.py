@@ -41,7 +41,8 @@ async def _work(settings: Settings, metrics_host: str, metrics_port: int | None)
     from contextlib import AsyncExitStack
 
     from app.cli.server import serving_beside
-    from app.main import monitor_app, open_gateway
+    from app.main import monitor_app
+    from app.opening import open_gateway
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,3 +54,4 @@ async def _work(settings: Settings, metrics_host: str, metrics_port: int | None)
             print(f"gateway: metrics at {await stack.enter_async_context(monitor)}/metrics", file=sys.stderr, flush=True)
         print("gateway: working", file=sys.stderr, flush=True)
         await stop.wait()
+        gateway.let_go()  # at once: what ends with the block takes a moment, and that is not for new work

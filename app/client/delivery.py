@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from app.client.errors import UnexpectedAnswerError
 from app.client.job import Job
-from app.client.reading import Told, read_bytes
+from app.client.reading import read_bytes
+from app.client.told import Told
 from app.deliveries.signing import UnverifiedDeliveryError, verify
 
 __all__ = ["Delivery", "UnverifiedDeliveryError", "verify_delivery"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.client.reading import Told
+from app.client.told import Told
 
 
 class Door(Told):

@@ -24,10 +24,8 @@ A `code` that is not named here falls under its status. No message and no repr h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from app.client.job import Job
+from app.client.job import Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from app.client.reading import Told
+from app.client.told import Told
 
 
 class Event(Told):

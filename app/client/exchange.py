@@ -66,7 +66,7 @@ class Exchange:
             try:
                 return (yield from self.once(request, until=tries.until, redirects=redirects))
             except ClientError as error:
-                if not is_worth_another_try(error, repeatable=request.repeatable):
+                if not is_worth_another_try(error):
                     raise
                 pause = tries.pause(error)
             yield Pause(pause)

@@ -32,6 +32,6 @@ def exported(
                 return
             outcome, place = chunk or _CUT, records.cursor
         error = yield from exchange.why(outcome)
-        if not is_worth_another_try(error, repeatable=True):
+        if not is_worth_another_try(error):
             raise error
         yield Pause(outage.pause(error))

@@ -34,7 +34,7 @@ def followed(exchange: Exchange, path: str, after: int | None) -> Flow[Event]:
                         yield Emit(event)
             outcome = chunk or _CUT
         error = yield from exchange.why(outcome)
-        if not is_worth_another_try(error, repeatable=True):
+        if not is_worth_another_try(error):
             raise error
         yield Pause(max(outage.pause(error), stream.retry or 0.0))
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.client.reading import Told
+from app.client.told import Told
 
 SETTLED = frozenset({"succeeded", "failed", "canceled"})
 

@@ -12,7 +12,7 @@ from app.client.errors import ClientError
 class Patience:
     """How long a call tries. All times are in seconds."""
 
-    attempts: int = 5  #: tries of one call
+    tries: int = 5  #: of one call
     deadline: float = 60.0  #: of one call, with all its tries and pauses; looked at between reads
     outage: float = 300.0  #: how long a wait, a stream or an export goes on while nothing but errors comes
     first_pause: float = 0.25  #: before the second try; doubles from there
@@ -40,7 +40,7 @@ class Tries:
         """
         self._failed += 1
         seconds = self._patience.backoff(self._failed, self._chance) + (error.retry_after or 0.0)
-        if self._failed >= self._patience.attempts or self._monotonic() + seconds > self.until:
+        if self._failed >= self._patience.tries or self._monotonic() + seconds > self.until:
             raise error
         return seconds
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.client.job import Estimate
-from app.client.reading import Told
+from app.client.told import Told
 
 
 class Budget(Told):

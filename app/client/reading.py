@@ -1,21 +1,15 @@
-"""Answers read into models that hold what this version knows and keep what a later gateway adds."""
+"""Answers read into models."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.client.errors import UnexpectedAnswerError
 from app.client.steps import Answer
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Told(BaseModel):
-    """Something that the gateway told. Frozen; fields that this version does not know are kept in `model_extra`."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 def read(model: type[Model], answer: Answer) -> Model:

@@ -48,11 +48,9 @@ def refusal(outcome: Answer | Lost) -> ClientError | None:
     )
 
 
-def is_worth_another_try(error: ClientError, *, repeatable: bool) -> bool:
-    """Whether the same request may be sent again: it never arrived, or it is repeatable and the trouble is a passing one."""
-    if isinstance(error, OutOfReachError):
-        return repeatable or not error.sent
-    return repeatable and isinstance(error, RefusedError) and error.status in _WORTH_ANOTHER_TRY
+def is_worth_another_try(error: ClientError) -> bool:
+    """Whether the same request is sent again: the trouble is a passing one. Whatever this client sends may be repeated."""
+    return isinstance(error, OutOfReachError) or (isinstance(error, RefusedError) and error.status in _WORTH_ANOTHER_TRY)
 
 
 def is_passing(error: ClientError) -> bool:

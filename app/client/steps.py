@@ -15,7 +15,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. It never holds the API key: drivers add that to those that are `ours`."""
+    """One HTTP request. It never holds the API key: drivers add that to those that are `ours`.
+
+    Sending it twice is as good as once: it is a read, or the gateway knows a repetition when it sees it.
+    """
 
     method: str
     url: str
@@ -23,7 +26,6 @@ class Request:
     body: bytes | None = None
     silence: float = 30.0  #: seconds without a byte after which the answer counts as lost
     ours: bool = True  #: goes to the gateway, with the key; else to somebody else, without
-    repeatable: bool = True  #: sending it twice is as good as once: a read, or the gateway knows a repetition when it sees it
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from app.client.reading import Told
+from app.client.told import Told
 
 
 class UsageDay(Told):

@@ -12,6 +12,7 @@ CONNECT = 10.0  #: seconds for a connection, at most
 
 #: What httpx raises before anything of the request was sent.
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+_HEADERS = {"User-Agent": "qwen-image-gateway-client", "Accept-Encoding": "identity"}
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
@@ -21,7 +22,6 @@ def http_options(*, trust_env: bool) -> dict[str, Any]:
     A proxy of the environment is never asked for this machine itself.
     """
     return {
-        "headers": {"User-Agent": "qwen-image-gateway-client", "Accept-Encoding": "identity"},
         "follow_redirects": False,
         "trust_env": trust_env,
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=20),
@@ -30,13 +30,13 @@ def http_options(*, trust_env: bool) -> dict[str, Any]:
 
 
 def http_request(request: Request, api_key: str) -> httpx.Request:
-    """With the key, if it goes to the gateway."""
-    headers = {"Authorization": f"Bearer {api_key}"} if request.ours else {}
+    """With the key, if it goes to the gateway. httpx sends it as it is, without headers of the client's own."""
+    key = {"Authorization": f"Bearer {api_key}"} if request.ours else {}
     timeout = httpx.Timeout(request.silence, connect=min(request.silence, CONNECT)).as_dict()
     return httpx.Request(
         request.method,
         request.url,
-        headers={**request.headers, **headers},
+        headers={**_HEADERS, **request.headers, **key},
         content=request.body,
         extensions={"timeout": timeout},
     )

@@ -22,11 +22,11 @@ async def asked(answer: Awaitable[Response], model: type[Model]) -> Model:
 def request_with(request: Request, *, query: Sequence[tuple[str, str]] = (), body: Mapping[str, Any] | None = None) -> Request:
     """A request like the visitor's, with another query and a JSON body, for a route that reads these itself."""
     content = b"" if body is None else json.dumps(body).encode()
-    kept = [(name, value) for name, value in request.scope["headers"] if name in (b"host", b"accept-language")]
+    host = [(name, value) for name, value in request.scope["headers"] if name == b"host"]
     length = (b"content-length", str(len(content)).encode())
     scope = {
         **request.scope,
-        "headers": [*kept, (b"content-type", b"application/json"), length],
+        "headers": [*host, (b"content-type", b"application/json"), length],
         "query_string": urlencode(query).encode(),
     }
 

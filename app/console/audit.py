@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.clock import system_clock
 from app.console.acts import shown_act
 from app.console.address import address
-from app.console.asking import asked, request_with
+from app.console.asking import asked
 from app.console.page import PageRoute, page
 from app.console.query import query_of
 from app.console.refusal import reason
@@ -25,7 +25,7 @@ async def show_the_audit(request: Request, caller: Visitor, key: str = "", job: 
     found, wrong = AuditPage(acts=[], next_cursor=None, has_more=False), ""
     try:
         query = query_of(AuditQuery, key=key, job=job, cursor=cursor)
-        found = await asked(list_acts(request_with(request), caller, query), AuditPage)
+        found = await asked(list_acts(request, caller, query), AuditPage)
     except Problem as problem:
         if problem.status != 422:
             raise

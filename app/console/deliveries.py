@@ -11,7 +11,8 @@ from app.clock import system_clock
 from app.console import instant_field
 from app.console.address import address
 from app.console.asking import asked, request_with
-from app.console.page import PageRoute, go_to, page, read_form
+from app.console.form import read_form
+from app.console.page import PageRoute, go_to, page
 from app.console.query import query_of
 from app.console.refusal import reason, say_refusal
 from app.console.visitor import Visitor
@@ -38,11 +39,11 @@ async def show_the_deliveries(
     origin: str = "",
     cursor: str = "",
 ) -> Response:
-    now, plainly, wrong = system_clock(), request_with(request), ""
-    receivers = await asked(list_receivers(plainly, caller, ReceiverQuery()), ReceiverList)
+    now, wrong = system_clock(), ""
+    receivers = await asked(list_receivers(request, caller, ReceiverQuery()), ReceiverList)
     try:
         query = query_of(DeliveryQuery, state=state, tenant=tenant, origin=origin, cursor=cursor)
-        found = await asked(list_deliveries(plainly, caller, query), DeliveryPage)
+        found = await asked(list_deliveries(request, caller, query), DeliveryPage)
     except Problem as problem:
         if problem.status != 422:
             raise
@@ -52,7 +53,7 @@ async def show_the_deliveries(
         request, "deliveries.html", caller, 422 if wrong else 200,
         now=now, found=found, receivers=receivers, wrong=wrong, chosen=chosen, tabs=_tabs(chosen), first=not cursor,
         onward=address(HERE, {**chosen, "cursor": found.next_cursor or ""}), back_to_first=address(HERE, chosen),
-        tenants=(await asked(list_tenants(plainly, caller), TenantList)).tenants,
+        tenants=(await asked(list_tenants(request, caller), TenantList)).tenants,
         since=instant_field.written(now - RECOVER_BACK),
     )  # fmt: skip
 

@@ -13,10 +13,11 @@ from app.clock import system_clock
 from app.console.acts import WITHOUT_KEY
 from app.console.asking import asked, request_with
 from app.console.curl import curl_of
+from app.console.form import read_form
 from app.console.happenings import happenings
 from app.console.job_path import job_path
 from app.console.lifecycle_chart import BOX_HEIGHT, BOX_WIDTH, HEIGHT, START, WIDTH, lifecycle_chart
-from app.console.page import PageRoute, go_to, page, read_form
+from app.console.page import PageRoute, go_to, page
 from app.console.picture_address import picture_address
 from app.console.refusal import say_refusal
 from app.console.timeline import part_of, whole_timeline
@@ -28,7 +29,7 @@ from app.jobs.router import cancel_job, retry_job, show_job
 from app.lifecycle.delivery import DeliveryState
 from app.lifecycle.job import Life, PictureState
 from app.lifecycle.states import ErrorCode, Outcome
-from app.operations.acts import check_job, name_candidate
+from app.operations.doubtful_task import check_job, name_candidate
 from app.own_job import own_life
 from app.problems import Problem
 from app.storage.receipts import StoredReceipt
@@ -42,7 +43,7 @@ OPEN_EVERY, SETTLED_EVERY, REST = 2, 5, 0  #: seconds between two looks; while s
 class ShownPicture:
     view: ImageView
     address: str | None  #: None where it is not stored
-    state: PictureState | None  #: of its archiving; None where nothing is archived
+    state: PictureState | None  #: of its archiving; None where this gateway keeps no pictures
 
 
 @router.get("/jobs/{job_id}")
@@ -54,13 +55,16 @@ async def show_a_job(request: Request, caller: Visitor, job_id: str, after: int 
     timeline = await whole_timeline(plainly, caller, job_id)
     part = part_of(timeline, after)
     deliveries = (await asked(show_deliveries(plainly, caller, job_id), JobDeliveries)).deliveries
+    keeps = request.state.gateway.archive is not None
     chart = lifecycle_chart(job_path(timeline.events), job.state)
     return page(
         request, "job.html", caller,
-        now=now, job=job, life=life, pictures=_pictures(request, job, life), late=life.late_images if not job.images else (),
+        now=now, job=job, life=life, pictures=_pictures(request, job, life, keeps=keeps),
+        late=life.late_images if not job.images else (),
         happenings=happenings(part.events), part=part, without_key=WITHOUT_KEY, deliveries=deliveries,
         receipts=await _receipts(request, life), chart=chart, chart_start=START, width=WIDTH, height=HEIGHT,
-        box_width=BOX_WIDTH, box_height=BOX_HEIGHT, curl=curl_of(job, base_url(request)), every=_every(life, deliveries),
+        box_width=BOX_WIDTH, box_height=BOX_HEIGHT, curl=curl_of(job, base_url(request)),
+        every=_every(life, deliveries, keeps=keeps),
         may_write=caller.is_admin or Scope.JOBS_WRITE in caller.scopes, billed_twice=_may_be_billed_twice(job, life),
         can_be_checked=caller.is_admin and any(s.can_be_checked for s in life.submissions),
         wants_a_task=_whose_task_is_unknown(life) if caller.is_admin else [],
@@ -117,14 +121,15 @@ async def name_a_candidate(request: Request, caller: Visitor, job_id: str) -> Re
     return go_to(request, here, "The task is checked now; the timeline tells whether it is this job's.")
 
 
-def _pictures(request: Request, job: JobView, life: Life) -> list[ShownPicture]:
+def _pictures(request: Request, job: JobView, life: Life, *, keeps: bool) -> list[ShownPicture]:
+    """Where no pictures are kept, what was stored once is not served, and what was pending is never stored."""
+    if not keeps:
+        return [ShownPicture(view, None, None) for view in job.images]
     links, states = request.state.gateway.picture_links, {picture.index: picture.state for picture in life.pictures}
     return [
-        ShownPicture(
-            view, picture_address(links, job.id, index, links.clock()) if view.stored else None, states.get(index)
-        )
-        for index, view in enumerate(job.images)
-    ]  # fmt: skip
+        ShownPicture(view, picture_address(links, job.id, n, links.clock()) if view.stored else None, states.get(n))
+        for n, view in enumerate(job.images)
+    ]
 
 
 async def _receipts(request: Request, life: Life) -> list[StoredReceipt]:
@@ -133,12 +138,12 @@ async def _receipts(request: Request, life: Life) -> list[StoredReceipt]:
     return found
 
 
-def _every(life: Life, deliveries: list[DeliveryView]) -> int:
+def _every(life: Life, deliveries: list[DeliveryView], *, keeps: bool) -> int:
     if not life.job.is_settled:
         return OPEN_EVERY
     to_come = (
         any(s.is_open for s in life.submissions)
-        or any(picture.state is PictureState.PENDING for picture in life.pictures)
+        or (keeps and any(picture.state is PictureState.PENDING for picture in life.pictures))
         or any(delivery.state is DeliveryState.PENDING for delivery in deliveries)
     )
     return SETTLED_EVERY if to_come else REST

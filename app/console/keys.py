@@ -15,7 +15,8 @@ from app.access.tenants import TenantList, list_tenants
 from app.clock import system_clock
 from app.console import instant_field
 from app.console.asking import asked, request_with
-from app.console.page import PageRoute, go_to, page, read_fields
+from app.console.form import read_fields
+from app.console.page import PageRoute, go_to, page
 from app.console.query import query_of
 from app.console.refusal import reason, say_refusal
 from app.console.visitor import Visitor

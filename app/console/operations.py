@@ -12,9 +12,10 @@ from fastapi import APIRouter, Request, Response
 from app.access.callers import Caller
 from app.clock import system_clock
 from app.console.asking import asked, request_with
+from app.console.form import read_fields
 from app.console.job_search import PATH as JOBS
 from app.console.job_search import JobSearch
-from app.console.page import PageRoute, go_to, page, read_fields
+from app.console.page import PageRoute, go_to, page
 from app.console.refusal import say_refusal
 from app.console.visitor import Visitor
 from app.job_query.filters import JobQuery

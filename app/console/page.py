@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import structlog
 from fastapi import Request, Response
@@ -18,13 +18,12 @@ from app import __version__
 from app.access.callers import Caller
 from app.console import words
 from app.console.assets import asset_url
+from app.console.form import refuse_other_sites
 from app.errors import StorageUnavailableError
-from app.problems import Problem, field_problem, invalid
-from app.requests import read_body
+from app.problems import Problem, invalid, request_problem
 
 log = structlog.get_logger(__name__)
 
-FORM_MAX = 256 * 1024  #: bytes
 SAID = "gateway_said"  #: the cookie that carries one line over a redirect
 SAID_MAX = 400  #: characters
 
@@ -61,7 +60,7 @@ class PageRoute(APIRoute):
             except Problem as problem:
                 response = error_page(request, problem)
             except RequestValidationError as error:
-                response = error_page(request, invalid([field_problem(e) for e in error.errors()]))
+                response = error_page(request, invalid([request_problem(e) for e in error.errors()]))
             except StorageUnavailableError as error:
                 log.error("database unavailable", reason=str(error))
                 response = error_page(request, Problem(503, "storage_unavailable", "The database is out of reach."))
@@ -105,42 +104,14 @@ def go_to(request: Request, address: str, said: str = "") -> Response:
 def error_page(request: Request, problem: Problem) -> Response:
     title = HTTPStatus(problem.status).phrase
     caller = getattr(request.state, "visitor", None)
-    response = page(request, "error.html", caller, problem.status, title=title, problem=problem)
+    response = page(request, "error.html", caller, problem.status, title=title, problem=problem, again=request.method == "GET")
     response.headers.update(problem.headers)
     return response
-
-
-async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form that was sent; of those of one name the last one."""
-    return dict(await read_fields(request))
-
-
-async def read_fields(request: Request) -> list[tuple[str, str]]:
-    """The fields of a form that was sent, in order."""
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise Problem(415, "unsupported_media_type", "Forms are sent as application/x-www-form-urlencoded.")
-    body = await read_body(request, limit=FORM_MAX, seconds=10.0)
-    try:
-        return parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=2000)
-    except ValueError:
-        raise Problem(422, "invalid_request", "The form cannot be read.") from None
 
 
 def is_secure(request: Request) -> bool:
     """Whether the browser came by HTTPS: as the proxy tells, where it is trusted to, or as the browser itself does."""
     return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
-
-
-def refuse_other_sites(request: Request) -> None:
-    """Raises Problem 403 where a form was not sent from a page of ours.
-
-    Browsers say so in `Sec-Fetch-Site` where the connection is trusted, and in `Origin` anywhere. Source: W3C Fetch Metadata.
-    """
-    site = request.headers.get("sec-fetch-site")
-    origin = urlsplit(request.headers.get("origin", "")).netloc
-    if site == "same-origin" or (site is None and origin and origin == request.headers.get("host")):
-        return
-    raise Problem(403, "other_site", "This was not sent from a page of the console.")
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.access.callers import Access, Scope
-from app.console.page import PageRoute, go_to, is_secure, page, read_form
+from app.console.form import read_form
+from app.console.page import PageRoute, go_to, is_secure, page
 from app.console.session import COOKIE, LASTS, Sessions
 
 router = APIRouter(prefix="/console", include_in_schema=False, route_class=PageRoute)

@@ -21,7 +21,8 @@ from app.access.tenants import (
 )
 from app.clock import system_clock
 from app.console.asking import asked, request_with
-from app.console.page import PageRoute, go_to, page, read_form
+from app.console.form import read_form
+from app.console.page import PageRoute, go_to, page
 from app.console.query import query_of
 from app.console.refusal import reason
 from app.console.visitor import Visitor
@@ -97,8 +98,7 @@ async def _tenant(
 ) -> Response:
     tenant = await asked(show_tenant(request, caller, name), TenantView)
     secret = await asked(show_delivery_secret(request, caller, name), DeliverySecretView) if caller.is_admin else None
-    limits = {limit: "" if getattr(tenant, limit) is None else f"{getattr(tenant, limit):g}" for limit in LIMITS}
-    limits |= {limit: str(value) for limit in WHOLE_LIMITS if (value := getattr(tenant, limit)) is not None}
+    limits = {limit: "" if getattr(tenant, limit) is None else f"{getattr(tenant, limit):.12g}" for limit in LIMITS}
     return page(
         request, "tenant.html", caller, 422 if wrong else 200,
         now=system_clock(), tenant=tenant, secret=secret, usage=await _usage_of_this_month(request, caller, name),

@@ -164,14 +164,14 @@ class Deliverer:
     async def _made(self, delivery: ClaimedDelivery) -> Attempt:
         """What goes wrong on our side is no failure of the receiver, and no attempt."""
         if delivery.body is None:
-            raise UnsentError("nothing was sent: its body cannot be written; see the log")
+            raise UnsentError("nothing was sent: its body cannot be written")
         try:
             return await self._sender.attempt(delivery)
         except StorageUnavailableError:
             raise
         except Exception as error:
             log.error("a delivery cannot be signed", delivery_id=str(delivery.delivery_id), reason=repr(error))
-            raise UnsentError("nothing was sent: it cannot be signed; see the log") from error
+            raise UnsentError("nothing was sent: it cannot be signed") from error
 
     def _written(self, format_: CallbackFormat, life: Life) -> bytes | None:
         try:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.callers import CurrentCaller, Scope
 from app.access.names import TenantName
-from app.answers import json_answer, problems
+from app.answers import body_of, json_answer, next_link, problem_responses
+from app.bodies import read_model
 from app.deliveries.cursor import read_cursor, write_cursor
 from app.deliveries.views import (
     DeliveryPage,
@@ -21,15 +22,16 @@ from app.deliveries.views import (
 from app.lifecycle.delivery import DeliveryState
 from app.lifecycle.receiver import Receiver, receiver_of
 from app.problems import FieldProblem, invalid, not_found
-from app.requests import read_model
+from app.texts import Text
 
-router = APIRouter(tags=["operators"], responses=problems(401, 403, 422, 503))
+router = APIRouter(tags=["operators"], responses=problem_responses(401, 403, 422, 503))
 
 RECEIVERS_MAX = 1000
 BODY_MAX = 4096  #: bytes
+RESUMABLE = "receiver that is failing or parked"
 
 Origin = Annotated[
-    str,
+    Text,
     Field(max_length=300, description="Scheme, host and port, as lists show it.", examples=["https://hooks.example"]),
 ]
 
@@ -78,9 +80,9 @@ async def list_deliveries(request: Request, caller: CurrentCaller, query: Annota
     )
     page = found[: query.limit]
     cursor = write_cursor(page[-1].key) if len(found) > query.limit else None
-    link = {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'} if cursor else {}
     views = [delivery_summary(delivery) for delivery in page]
-    return json_answer(DeliveryPage(deliveries=views, next_cursor=cursor, has_more=cursor is not None), headers=link)
+    answer = DeliveryPage(deliveries=views, next_cursor=cursor, has_more=cursor is not None)
+    return json_answer(answer, headers=next_link(request, cursor))
 
 
 @router.get("/receivers", response_model=ReceiverList, summary="List receivers that fail")
@@ -99,10 +101,8 @@ async def list_receivers(request: Request, caller: CurrentCaller, query: Annotat
     "/receivers/resume",
     response_model=Resumed,
     summary="Resume a receiver",
-    responses=problems(404, 408, 413, 415),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": ResumeRequest.model_json_schema()}}}
-    },
+    responses=problem_responses(404, 408, 413, 415, thing=RESUMABLE),
+    openapi_extra=body_of(ResumeRequest),
 )
 async def resume_receiver(request: Request, caller: CurrentCaller) -> Response:
     """Its deliveries are attempted again from now on, and its failures are forgotten. 404 where nothing was wrong with it."""
@@ -110,7 +110,7 @@ async def resume_receiver(request: Request, caller: CurrentCaller) -> Response:
     body = await read_model(request, ResumeRequest, limit=BODY_MAX)
     resumed = await request.state.gateway.receivers.resume(_spelled(body.tenant, body.origin), by=caller.key_id)
     if resumed is None:
-        raise not_found("receiver that is failing or parked")
+        raise not_found(RESUMABLE)
     request.state.gateway.settlement.wakes.ring("deliver")
     return json_answer(Resumed(resumed=resumed))
 
@@ -123,5 +123,6 @@ def _spelled(tenant: str, origin: str) -> Receiver:
     """
     try:
         return receiver_of(tenant, origin)
-    except ValueError as error:
-        raise invalid([FieldProblem(field="origin", message=str(error))]) from None
+    except ValueError:
+        message = "write scheme, host and port, like https://hooks.example"
+        raise invalid([FieldProblem(field="origin", message=message)]) from None

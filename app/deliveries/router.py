@@ -10,18 +10,18 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.callers import Caller, CurrentCaller, Scope
-from app.answers import json_answer, problems
+from app.answers import body_of, json_answer, problem_responses
+from app.bodies import read_model
 from app.clock import system_clock
 from app.deliveries.deliver import Deliverer, TooManyAttemptsError, UnsentError
 from app.deliveries.views import DeliveryView, JobDeliveries, Recovered, delivery_view
 from app.instants import Instant
 from app.own_job import own_life
 from app.problems import FieldProblem, Problem, invalid, not_found
-from app.requests import read_model
 from app.storage.deliveries import DeliveryUnderWayError
 from app.storage.delivery_list import DeliveryList, StoredDelivery
 
-router = APIRouter(tags=["deliveries"], responses=problems(401, 403, 404, 503))
+router = APIRouter(tags=["deliveries"], responses=problem_responses(401, 403, 503))
 
 RECOVER_BACK = timedelta(days=14)  #: how far back deliveries are recovered
 RETRY_AFTER = 15  #: seconds; by then the attempts under way have ended
@@ -36,7 +36,12 @@ class RecoverRequest(BaseModel):
     since: Instant = Field(description="Deliveries made since then; at most 14 days back, with an offset.")
 
 
-@router.get("/jobs/{job_id}/deliveries", response_model=JobDeliveries, summary="Show a job's deliveries")
+@router.get(
+    "/jobs/{job_id}/deliveries",
+    response_model=JobDeliveries,
+    summary="Show a job's deliveries",
+    responses=problem_responses(404),
+)
 async def show_deliveries(request: Request, caller: CurrentCaller, job_id: str) -> Response:
     """Every attempt, with its status, time and error. Empty until the job is settled, and without a `callback_url`."""
     life = await own_life(request, caller, job_id, Scope.JOBS_READ)
@@ -48,7 +53,9 @@ async def show_deliveries(request: Request, caller: CurrentCaller, job_id: str) 
     "/deliveries/{delivery_id}/redeliver",
     response_model=DeliveryView,
     summary="Send a delivery again",
-    responses=problems("delivery_under_way", "too_many_redeliveries", 503, "delivery_not_ready"),
+    responses=problem_responses(
+        404, "delivery_under_way", "too_many_redeliveries", 503, "delivery_not_ready", thing="delivery"
+    ),
 )
 async def redeliver(request: Request, caller: CurrentCaller, delivery_id: str) -> Response:
     """Sends it at once, with the same id and body, and answers with what came of it, after 15 s at most.
@@ -60,12 +67,12 @@ async def redeliver(request: Request, caller: CurrentCaller, delivery_id: str) -
     deliverer: Deliverer = request.state.gateway.deliverer
     try:
         recorded = await deliverer.redeliver(found.delivery_id, by=caller.key_id)
-    except DeliveryUnderWayError as error:
-        raise Problem(409, "delivery_under_way", str(error)) from None
-    except TooManyAttemptsError as error:
-        raise Problem(429, "too_many_redeliveries", str(error), headers={"Retry-After": str(RETRY_AFTER)}) from None
-    except UnsentError as error:
-        raise Problem(503, "delivery_not_ready", str(error), headers={"Retry-After": "60"}) from None
+    except DeliveryUnderWayError:
+        raise Problem.of("delivery_under_way") from None
+    except TooManyAttemptsError:
+        raise Problem.of("too_many_redeliveries", headers={"Retry-After": str(RETRY_AFTER)}) from None
+    except UnsentError:
+        raise Problem.of("delivery_not_ready", headers={"Retry-After": "60"}) from None
     after = await _deliveries(request).find(found.delivery_id)
     if recorded is None or after is None:  # its job was pruned meanwhile
         raise not_found("delivery")
@@ -77,10 +84,8 @@ async def redeliver(request: Request, caller: CurrentCaller, delivery_id: str) -
     status_code=202,
     response_model=Recovered,
     summary="Recover a tenant's deliveries",
-    responses=problems(408, 413, 415, 422),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": RecoverRequest.model_json_schema()}}}
-    },
+    responses=problem_responses(404, 408, 413, 415, 422, thing="tenant"),
+    openapi_extra=body_of(RecoverRequest),
 )
 async def recover_deliveries(request: Request, caller: CurrentCaller, name: str) -> Response:
     """Makes due all of the tenant's deliveries since then that were not delivered, each with the whole schedule before it.
@@ -109,9 +114,10 @@ async def _own(request: Request, caller: Caller, delivery_id: str, scope: Scope)
     """The delivery, if it is the caller's; whose it is stays unsaid otherwise."""
     caller.require(scope)
     try:
-        found = await _deliveries(request).find(UUID(delivery_id))
+        parsed = UUID(delivery_id)
     except ValueError:
-        found = None
+        raise not_found("delivery") from None
+    found = await _deliveries(request).find(parsed)
     if found is None or not caller.may_see(found.receiver.tenant):
         raise not_found("delivery")
     return found

@@ -16,11 +16,14 @@ from PIL import Image
 from app.demo.plan import Scene
 from app.demo.stage import Stage
 
-WATCH_SECONDS = 45.0  #: the demo gives up on a job after this
+WATCH_SECONDS = 120.0  #: the demo gives up on a job after this
+POSTS_MAX = 20  #: at once, so that looks need not wait behind hundreds of them
+LOOK_SECONDS = 0.15  #: between two looks at a job, where there are few
+LOOKS_MAX = 100  #: a second, at all jobs together; but a job that is to be canceled while it runs is looked at all the time
 
 
 @dataclass(slots=True)
-class Act:
+class Played:
     """A scene being played."""
 
     number: int
@@ -54,63 +57,67 @@ class Books:
         return self.gateway == self.emulator and self.unresolved == 0
 
 
-async def play(stage: Stage, scenes: Sequence[Scene], tell: Callable[[Act], None]) -> tuple[list[Act], Books]:
-    """Plays all scenes at once. `tell` hears of every act whenever its state changes, and of all of them twice a second."""
+async def play(stage: Stage, scenes: Sequence[Scene], tell: Callable[[Played], None]) -> tuple[list[Played], Books]:
+    """Plays all scenes at once. `tell` hears of each whenever its state changes, and of all of them twice a second."""
     headers = {"Authorization": f"Bearer {stage.api_key}"}
-    limits = httpx.Limits(max_connections=50)
+    limits = httpx.Limits(max_connections=50, keepalive_expiry=2)  # seconds; before the gateway closes what is idle
     async with httpx.AsyncClient(base_url=stage.gateway_url, headers=headers, trust_env=False, limits=limits) as gateway:
-        acts = [Act(number, scene, time.monotonic()) for number, scene in enumerate(scenes, 1)]
-        await asyncio.gather(*(_play(gateway, act, tell) for act in acts))
+        played = [Played(number, scene, time.monotonic()) for number, scene in enumerate(scenes, 1)]
+        every, room = max(LOOK_SECONDS, len(played) / LOOKS_MAX), asyncio.Semaphore(POSTS_MAX)
+        await asyncio.gather(*(_play(gateway, one, tell, room, LOOK_SECONDS if one.scene.cancel else every) for one in played))
         pictures = stage.folder / "pictures"
         pictures.mkdir(exist_ok=True)
-        for act in acts:
-            await _fetch_picture(gateway, act, pictures)
-            _compare(act)
-        books = await _books(gateway, stage, acts)
-    return acts, books
+        for one in played:
+            await _fetch_picture(gateway, one, pictures)
+            _compare(one)
+        books = await _books(gateway, stage, played)
+    return played, books
 
 
-async def _play(gateway: httpx.AsyncClient, act: Act, tell: Callable[[Act], None]) -> None:
-    act.job = (await _post(gateway, "/jobs", act.scene.request)).json()
-    tell(act)
+async def _play(
+    gateway: httpx.AsyncClient, one: Played, tell: Callable[[Played], None], room: asyncio.Semaphore, every: float
+) -> None:
+    async with room:
+        one.job = (await _post(gateway, "/jobs", one.scene.request)).json()
+    tell(one)
     canceled = False
-    while not act.is_over and act.seconds < WATCH_SECONDS:
-        await asyncio.sleep(0.15)
-        was = act.state
-        act.job = (await gateway.get(f"/jobs/{act.job['id']}")).raise_for_status().json()
-        act.seconds = time.monotonic() - act.began
-        if act.scene.cancel and not canceled and act.state == "running":
-            await _post(gateway, f"/jobs/{act.job['id']}/cancel")
+    while not one.is_over and one.seconds < WATCH_SECONDS:
+        await asyncio.sleep(every)
+        was = one.state
+        one.job = (await gateway.get(f"/jobs/{one.job['id']}")).raise_for_status().json()
+        one.seconds = time.monotonic() - one.began
+        if one.scene.cancel and not canceled and one.state == "running":
+            await _post(gateway, f"/jobs/{one.job['id']}/cancel")
             canceled = True
-        if act.state != was:
-            tell(act)
+        if one.state != was:
+            tell(one)
 
 
 async def _post(gateway: httpx.AsyncClient, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
     return (await gateway.post(path, json=body, timeout=30)).raise_for_status()
 
 
-async def _fetch_picture(gateway: httpx.AsyncClient, act: Act, folder: Path) -> None:
-    for image in act.job.get("images", [])[:1]:
+async def _fetch_picture(gateway: httpx.AsyncClient, one: Played, folder: Path) -> None:
+    for image in one.job.get("images", [])[:1]:
         answer = await gateway.get(image["url"], follow_redirects=True, timeout=30)
         if answer.status_code != 200:
-            act.faults.append(f"its picture answered {answer.status_code}")
+            one.faults.append(f"its picture answered {answer.status_code}")
             return
         with Image.open(io.BytesIO(answer.content)) as picture:
             found = f"{picture.width}*{picture.height} {(picture.format or '').lower()}"
-        wanted = f"{act.job['size']} {act.job['output_format']}"
+        wanted = f"{one.job['size']} {one.job['output_format']}"
         if found != wanted:
-            act.faults.append(f"its picture is {found}, not {wanted}")
-        act.picture = (
-            folder / f"{act.number:02}-{act.scene.title.replace(' ', '-').replace(',', '')}.{act.job['output_format']}"
+            one.faults.append(f"its picture is {found}, not {wanted}")
+        one.picture = (
+            folder / f"{one.number:02}-{one.scene.title.replace(' ', '-').replace(',', '')}.{one.job['output_format']}"
         )
-        act.picture.write_bytes(answer.content)
+        one.picture.write_bytes(answer.content)
 
 
-def _compare(act: Act) -> None:
-    scene, job = act.scene, act.job
-    if not act.is_over:
-        act.faults.append(f"still {act.state} after {WATCH_SECONDS:g} s")
+def _compare(one: Played) -> None:
+    scene, job = one.scene, one.job
+    if not one.is_over:
+        one.faults.append(f"still {one.state} after {WATCH_SECONDS:g} s")
         return
     expected = {"state": scene.state, "credits.consumed": scene.credits, "credits.reserved": 0, **scene.checks}
     for path, wanted in expected.items():
@@ -118,15 +125,15 @@ def _compare(act: Act) -> None:
         for part in path.split("."):
             found = (found or {}).get(part)
         if found != wanted:
-            act.faults.append(f"{path} is {found}, not {wanted}")
+            one.faults.append(f"{path} is {found}, not {wanted}")
     if job["completed_via"] not in scene.via:
-        act.faults.append(f"settled via {job['completed_via']}, not {' or '.join(scene.via)}")
-    if scene.state == "succeeded" and act.picture is None:
-        act.faults.append("it has no picture")
+        one.faults.append(f"settled via {job['completed_via']}, not {' or '.join(scene.via)}")
+    if scene.state == "succeeded" and one.picture is None:
+        one.faults.append("it has no picture")
 
 
-async def _books(gateway: httpx.AsyncClient, stage: Stage, acts: Sequence[Act]) -> Books:
-    jobs = [(await gateway.get(f"/jobs/{act.job['id']}")).raise_for_status().json() for act in acts]
+async def _books(gateway: httpx.AsyncClient, stage: Stage, played: Sequence[Played]) -> Books:
+    jobs = [(await gateway.get(f"/jobs/{one.job['id']}")).raise_for_status().json() for one in played]
     async with httpx.AsyncClient(trust_env=False) as client:
         account = (await client.get(f"{stage.emulator_url}/control/account")).raise_for_status().json()
     return Books(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from app.demo.run import Act, Books
+from app.demo.run import Books, Played
 
 _STYLES = {
     "queued": "dim", "submitting": "cyan", "unconfirmed": "magenta", "running": "blue",
@@ -21,22 +21,22 @@ _STYLES = {
 
 
 @contextmanager
-def watching(console: Console) -> Iterator[Callable[[Act], None]]:
-    """Yields the function that hears of every act."""
+def watching(console: Console) -> Iterator[Callable[[Played], None]]:
+    """Yields the function that hears of each."""
     if not console.is_terminal:
-        yield lambda act: console.print(
-            f"{act.seconds:5.1f} s  {act.number:>2}  {act.state:<12}{act.scene.title}", highlight=False
+        yield lambda one: console.print(
+            f"{one.seconds:5.1f} s  {one.number:>2}  {one.state:<12}{one.scene.title}", highlight=False
         )
         return
-    acts: dict[int, Act] = {}
+    played: dict[int, Played] = {}
     with Live(
-        console=console, refresh_per_second=8, transient=True, get_renderable=lambda: _table(list(acts.values()), live=True)
+        console=console, refresh_per_second=8, transient=True, get_renderable=lambda: _table(list(played.values()), live=True)
     ):
-        yield lambda act: acts.__setitem__(act.number, act)
+        yield lambda one: played.__setitem__(one.number, one)
 
 
-def summary(console: Console, acts: Sequence[Act], books: Books, folder: Path, took: float) -> None:
-    console.print(_table(acts, live=False))
+def summary(console: Console, played: Sequence[Played], books: Books, folder: Path, took: float) -> None:
+    console.print(_table(played, live=False))
     agree = "equal" if books.agree else "NOT EQUAL"
     console.print(
         f"Books: the gateway counts {books.gateway} credits consumed, {books.unresolved} unresolved; "
@@ -47,24 +47,24 @@ def summary(console: Console, acts: Sequence[Act], books: Books, folder: Path, t
     )
     places = f"Pictures: {folder / 'pictures'}   Logs: {folder}/*.log   Took {took:.1f} s"
     console.print(places, highlight=False, soft_wrap=True)
-    for act in acts:
-        for fault in act.faults:
-            console.print(f"Not as it should be: {act.scene.title}: {fault}", style="bold red", highlight=False)
+    for one in played:
+        for fault in one.faults:
+            console.print(f"Not as it should be: {one.scene.title}: {fault}", style="bold red", highlight=False)
 
 
-def as_json(acts: Sequence[Act], books: Books, took: float) -> str:
+def as_json(played: Sequence[Played], books: Books, took: float) -> str:
     return json.dumps(
         {
-            "ok": books.agree and not any(act.faults for act in acts),
+            "ok": books.agree and not any(one.faults for one in played),
             "seconds": round(took, 2),
             "jobs": [
                 {
-                    "id": act.job.get("id"), "title": act.scene.title, "state": act.state,
-                    "via": act.job.get("completed_via"), "seconds": round(act.seconds, 2),
-                    "credits": act.job.get("credits"), "picture": str(act.picture) if act.picture else None,
-                    "faults": act.faults,
+                    "id": one.job.get("id"), "title": one.scene.title, "state": one.state,
+                    "via": one.job.get("completed_via"), "seconds": round(one.seconds, 2),
+                    "credits": one.job.get("credits"), "picture": str(one.picture) if one.picture else None,
+                    "faults": one.faults,
                 }
-                for act in acts
+                for one in played
             ],
             "books": {"gateway": books.gateway, "unresolved": books.unresolved, "emulator": books.emulator,
                       "tasks": books.tasks, "agree": books.agree},
@@ -73,9 +73,9 @@ def as_json(acts: Sequence[Act], books: Books, took: float) -> str:
     )  # fmt: skip
 
 
-def _table(acts: Sequence[Act], *, live: bool) -> Table:
-    over = sum(act.is_over for act in acts)
-    title = f"Jobs through the gateway: {over} of {len(acts)} settled" if live else "What became of them"
+def _table(played: Sequence[Played], *, live: bool) -> Table:
+    over = sum(one.is_over for one in played)
+    title = f"Jobs through the gateway: {over} of {len(played)} settled" if live else "What became of them"
     table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right", style="dim")
     table.add_column("job")
@@ -83,14 +83,14 @@ def _table(acts: Sequence[Act], *, live: bool) -> Table:
     table.add_column("via")
     table.add_column("seconds", justify="right")
     table.add_column("credits", justify="right")
-    for act in sorted(acts, key=lambda a: a.number):
-        seconds = act.seconds if act.is_over else time.monotonic() - act.began
+    for one in sorted(played, key=lambda a: a.number):
+        seconds = one.seconds if one.is_over else time.monotonic() - one.began
         table.add_row(
-            str(act.number),
-            act.scene.title,
-            f"[{_STYLES.get(act.state, '')}]{act.state}[/]",
-            act.job.get("completed_via") or "",
+            str(one.number),
+            one.scene.title,
+            f"[{_STYLES.get(one.state, '')}]{one.state}[/]",
+            one.job.get("completed_via") or "",
             f"{seconds:.1f}",
-            str(act.job.get("credits", {}).get("consumed", "")) if act.is_over else "",
+            str(one.job.get("credits", {}).get("consumed", "")) if one.is_over else "",
         )
     return table

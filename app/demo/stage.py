@@ -61,6 +61,8 @@ async def open_stage(folder: Path) -> AsyncIterator[Stage]:
             "UPSTREAM_API_KEY": UPSTREAM_KEY,
             "PUBLIC_BASE_URL": f"http://127.0.0.1:{port}",
             "BOOTSTRAP_ADMIN_KEY": api_key,
+            "UPSTREAM_SUBMIT_RATE": "50",  # hundreds of jobs, too, are sent while somebody watches
+            "UPSTREAM_STATUS_RATE": "100",
             "CALLBACK_GRACE": "6s",
             "POLL_MIN": "1s",
             "IMAGE_STORE_URL": f"file://{folder / 'images'}",

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import problems
+from app.answers import problem_responses
 from app.lifecycle import gate as gates
 from app.lifecycle.gate import Gate, Shut
 from app.storage.audit import Act
 
-router = APIRouter(prefix="/dispatch", tags=["operators"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/dispatch", tags=["operators"], responses=problem_responses(401, 403, 503))
 
 
 class DoorView(BaseModel):

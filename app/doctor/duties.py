@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator
 
 from app.doctor.ages import spoken
 from app.doctor.finding import Finding, ok, wrong
@@ -35,8 +35,17 @@ def judge_duties(standings: Standings, gate: Gate, *, runs: bool | None) -> Find
 
 def _nobody(standings: Standings) -> Finding:
     """Nothing has to be done while nothing waits."""
-    open_ = sum(standings.jobs[state].found for state in JobState if state in standings.oldest)
-    due: list[datetime] = [at for at in (standings.look_due_at, standings.delivery_due_at) if at is not None]
-    if open_ or due:
-        return wrong(CHECK, f"no gateway runs, and {open_} jobs wait for one", "gateway serve")
+    waiting = list(_waiting(standings))
+    if waiting:
+        return wrong(CHECK, f"no gateway runs, and {' and '.join(waiting)} wait for one", "gateway serve")
     return ok(CHECK, "no gateway runs, and nothing waits for one")
+
+
+def _waiting(standings: Standings) -> Iterator[str]:
+    """What is due belongs to the open jobs where there are some; else to submissions that outlived theirs."""
+    if open_ := sum(standings.jobs[state].found for state in JobState if state in standings.oldest):
+        yield f"{open_} jobs"
+    elif standings.look_due_at is not None:
+        yield "checks"
+    if standings.delivery_due_at is not None:
+        yield "deliveries"

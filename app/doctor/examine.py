@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from app.clock import Clock, system_clock
 from app.config import Settings
@@ -26,14 +27,15 @@ from app.doctor import (
 from app.doctor.finding import OUT_OF_REACH, Finding, Verdict, unknown, wrong
 from app.doctor.settings import bad_settings, look_at_settings, vault_of
 from app.errors import SettingsError, StorageUnavailableError
-from app.lifecycle.callback_health import judge
-from app.stats.figures import HEALTH_WINDOW
+from app.lifecycle.callback_health import HEALTH_WINDOW, judge
 from app.storage.balance import BalanceStore
 from app.storage.database import Database, database_url
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.process_lock import holder
 from app.storage.stats import StatsStore
+
+Facts = TypeVar("Facts")
 
 #: What is read from the database, once its schema fits.
 STORED = (
@@ -74,19 +76,22 @@ async def _database(opened: Database, settings: Settings, clock: Clock, runs: bo
 
 
 async def _stored(opened: Database, settings: Settings, clock: Clock, runs: bool | None) -> list[Finding]:
-    standings, gate_now = await StatsStore(opened).standings(), await GateStore(opened).read()
-    closed, now = await HistoryStore(opened).recently_closed(HEALTH_WINDOW)
-    policy = settings.policy()
-    return [
-        await _secret_key(opened, settings),
-        await clocks.look_at_clock(opened, clock),
-        gate.judge_gate(gate_now, standings.now),
-        duties.judge_duties(standings, gate_now, runs=runs),
-        waiting.judge_waiting(standings),
-        books.judge_books(await BalanceStore(opened).difference()),
-        callbacks.judge_callbacks(judge(closed, now, policy), policy),
-        deliveries.judge_deliveries(standings),
-    ]
+    """Each check for itself, so that one that breaks down hides no other. How things stand is read once."""
+    policy, keeps_images = settings.policy(), settings.image_store_url != "off"
+    now = asyncio.gather(StatsStore(opened).standings(), GateStore(opened).read())
+    closed = HistoryStore(opened).recently_closed(HEALTH_WINDOW)
+    looks = {
+        secret_key.CHECK: _one(_secret_key(opened, settings)),
+        clocks.CHECK: _one(clocks.look_at_clock(opened, clock)),
+        gate.CHECK: _judged(now, lambda found: gate.judge_gate(found[1], found[0].now)),
+        duties.CHECK: _judged(now, lambda found: duties.judge_duties(*found, runs=runs)),
+        waiting.CHECK: _judged(now, lambda found: waiting.judge_waiting(found[0], keeps_images=keeps_images)),
+        books.CHECK: _judged(BalanceStore(opened).difference(), books.judge_books),
+        callbacks.CHECK: _judged(closed, lambda found: callbacks.judge_callbacks(judge(*found, policy), policy)),
+        deliveries.CHECK: _judged(now, lambda found: deliveries.judge_deliveries(found[0])),
+    }
+    parts = await asyncio.gather(*(_looked(check, look) for check, look in looks.items()))
+    return [finding for part in parts for finding in part]
 
 
 async def _secret_key(opened: Database, settings: Settings) -> Finding:
@@ -94,6 +99,10 @@ async def _secret_key(opened: Database, settings: Settings) -> Finding:
         return await secret_key.look_at_secret_key(opened, vault_of(settings))
     except SettingsError as error:
         return bad_settings(error)
+
+
+async def _judged(facts: Awaitable[Facts], say: Callable[[Facts], Finding]) -> list[Finding]:
+    return [say(await facts)]
 
 
 async def _one(look: Awaitable[Finding]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,6 +33,12 @@ def ok(check: str, found: str) -> Finding:
 
 def warning(check: str, found: str, todo: str) -> Finding:
     return Finding(check, Verdict.WARNING, found, todo)
+
+
+def warnings(check: str, troubles: Sequence[tuple[str, str]]) -> Finding:
+    """One warning that tells all of some troubles: what was found, and what to do. There is at least one."""
+    found, todo = zip(*troubles, strict=True)
+    return warning(check, "; ".join(found), "; ".join(todo))
 
 
 def wrong(check: str, found: str, todo: str, exit_code: int = FAILED) -> Finding:

@@ -14,6 +14,7 @@ RESUME = "gateway dispatch resume"
 
 
 def judge_gate(gate: Gate, now: datetime) -> Finding:
+    """Shut checks are told behind a pause too, and count for more: without checks no job ends."""
     reason = gate.why_submits_are_shut
     if reason is None:
         return ok(CHECK, "open")
@@ -21,4 +22,7 @@ def judge_gate(gate: Gate, now: datetime) -> Finding:
     found = f"shut: {reason}, for {spoken(lasted)}"
     found += f", by {gate.paused_by}" if reason is Shut.PAUSED else ""
     found += f" ({gate.shut_detail})" if reason is gate.shut and gate.shut_detail else ""
+    if gate.checks_shut not in (None, reason):
+        found += f"; checks: {gate.checks_shut}, for {spoken(now - (gate.checks_shut_at or now))}"
+        return wrong(CHECK, found, advice(gate.checks_shut, RESUME))
     return (wrong if is_grave(reason, lasted) else warning)(CHECK, found, advice(reason, RESUME))

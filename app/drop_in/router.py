@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import Caller, CurrentCaller, Scope
 from app.answers import base_url
+from app.bodies import BODY_SECONDS, read_body
 from app.clock import system_clock
 from app.drop_in.envelope import GenerateAnswer, StartedTask, StatusAnswer, enveloped, errors
 from app.drop_in.enveloped_route import EnvelopedRoute
@@ -19,7 +20,6 @@ from app.intake import headers_of
 from app.outbound.errors import ForbiddenAddressError
 from app.outbound.guard import Guard
 from app.own_job import own_life
-from app.requests import BODY_SECONDS, read_body
 from app.response_headers import headers
 from app.storage.intake import Taken
 

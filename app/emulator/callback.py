@@ -33,13 +33,13 @@ class OutgoingCallback:
     body: bytes
     content_type: str
     #: Further HTTP headers.
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
     #: The task because of which it is sent; a forged body names another.
-    task_id: str = ""
-    kind: str = "true"
-    attempt: int = 1
+    task_id: str
+    kind: str
+    attempt: int
     #: Where the outcome is noted.
-    record: CallbackAttempt | None = field(default=None, compare=False)
+    record: CallbackAttempt = field(compare=False)
 
 
 def plan_callbacks(task: Task, callback_delay: float) -> Iterator[PlannedCallback]:

@@ -13,6 +13,7 @@ from app.emulator.fault_plan import FaultRule
 from app.emulator.generation_request import BadRequest
 from app.emulator.ledger import UnknownKey
 from app.emulator.outage import OUTAGES
+from app.emulator.under_way import UnderWay
 from app.emulator.world import World
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -21,14 +22,16 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Control:
     """The endpoints under ``/control``. They ask for no key: an emulator holds nothing of worth."""
 
-    def __init__(self, world: World, courier: Courier) -> None:
+    def __init__(self, world: World, courier: Courier, under_way: UnderWay) -> None:
         self._world = world
         self._courier = courier
+        self._under_way = under_way
 
     def routes(self) -> list[Route]:
         """Every control endpoint."""
         return [
             _route("GET", "/control/account", self.account),
+            _route("GET", "/control/under-way", self.under_way),
             _route("GET", "/control/faults", self.faults),
             _route("POST", "/control/faults", self.add_fault),
             _route("DELETE", "/control/faults", self.clear_faults),
@@ -43,6 +46,10 @@ class Control:
     async def account(self, _request: Request) -> Response:
         """The books."""
         return _json(self._world.account())
+
+    async def under_way(self, _request: Request) -> Response:
+        """The submits that are being answered."""
+        return _json({"submits": self._under_way.describe()})
 
     async def faults(self, _request: Request) -> Response:
         """The rules in force, and the catalogue."""

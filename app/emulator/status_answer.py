@@ -13,19 +13,19 @@ NOT_FOUND = enveloped(404, "Not Found: task does not exist.")
 
 
 def status_answer(task: Task, struck: Faults, now: float, *, echo_callback_url: bool) -> Answer:
-    """The answer about ``task``; ``struck`` are the faults which strike this one request."""
-    answer = _error(task, struck, now) or _truth(task, now, echo_callback_url=echo_callback_url)
+    """The answer about ``task``, which remembers it; ``struck`` are the faults which strike this one request."""
+    error = _error(task, struck, now)
+    task.status_answers[error or task.reported_status_at(now)] = now
+    answer = _ERRORS[error]() if error else _truth(task, now, echo_callback_url=echo_callback_url)
     hang = seconds_of(struck, "status-hang") or seconds_of(task.faults, "status-hang")
     return replace(answer, lost="hang", delay=hang) if hang else answer
 
 
-def _error(task: Task, struck: Faults, now: float) -> Answer | None:
+def _error(task: Task, struck: Faults, now: float) -> str | None:
     if "forgotten" in task.faults and now >= task.accepted_at + seconds_of(task.faults, "forgotten"):
-        return NOT_FOUND
-    for name, answer in _ERRORS.items():
-        if name in struck or now < task.accepted_at + seconds_of(task.faults, name):
-            return answer()
-    return None
+        return "status-404"
+    struck_now = (name for name in _ERRORS if name in struck or now < task.accepted_at + seconds_of(task.faults, name))
+    return next(struck_now, None)
 
 
 def _truth(task: Task, now: float, *, echo_callback_url: bool) -> Answer:

@@ -39,6 +39,8 @@ class CallbackAttempt:
     http_status: int | None = None
     #: Why there was no answer.
     error: str | None = None
+    #: When the answer came, or failed to come, in Unix seconds; ``None`` while under way.
+    ended_at: float | None = None
 
     def describe(self) -> dict[str, object]:
         """As the account tells it."""
@@ -50,6 +52,7 @@ class CallbackAttempt:
             "attempt": self.attempt,
             "http_status": self.http_status,
             "error": self.error,
+            "ended_at": self.ended_at,
         }
 
 
@@ -72,6 +75,8 @@ class Task:
     image_url: str
     submit_answer: SubmitAnswer = "told"
     status_requests: int = 0
+    #: What the status endpoint said of it (a status, or the error in its place), and when it said so last, in Unix seconds.
+    status_answers: dict[str, float] = field(default_factory=dict)
     callbacks: list[CallbackAttempt] = field(default_factory=list)
 
     @property
@@ -141,6 +146,7 @@ class Task:
             "submit_answer": self.submit_answer,
             "callbacks": [attempt.describe() for attempt in self.callbacks],
             "status_requests": self.status_requests,
+            "status_answers": dict(self.status_answers),
         }
 
     def _response(self, now: float) -> object:

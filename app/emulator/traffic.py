@@ -1,6 +1,7 @@
 """What was asked of the emulator, whether or not a task came of it."""
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from typing import Literal
 
 from app.emulator.answer import Answer
@@ -22,6 +23,7 @@ class Traffic:
             "status": deque(maxlen=KEPT_TIMES),
         }
         self._faults: Counter[str] = Counter()
+        self._refusals: deque[dict[str, object]] = deque(maxlen=KEPT_TIMES)
 
     def note(self, request: Request, answer: Answer, now: float) -> None:
         """Count one request and its answer."""
@@ -32,6 +34,10 @@ class Traffic:
     def note_fault(self, name: str) -> None:
         """Count one fault which struck."""
         self._faults[name] += 1
+
+    def note_refusal(self, callback_url: str | None, faults: Iterable[str], now: float) -> None:
+        """Remember a submit of which faults made no task; its callback URL tells it from others."""
+        self._refusals.append({"at": now, "callback_url": callback_url, "faults": list(faults)})
 
     def describe(self) -> dict[str, object]:
         """The account's part about requests; an answer broken off counts as ``broken``, not by its HTTP status."""
@@ -45,4 +51,5 @@ class Traffic:
             "submit_times": list(self._times["submit"]),
             "status_times": list(self._times["status"]),
             "faults_struck": dict(self._faults),
+            "refusals": list(self._refusals),
         }

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from app.emulator.control import Control
 from app.emulator.courier import Courier
 from app.emulator.options import EmulatorOptions
 from app.emulator.painting import MEDIA_TYPES, paint
+from app.emulator.under_way import UnderWay
 from app.emulator.wire import response_to
 from app.emulator.world import World
 
@@ -26,10 +27,10 @@ HOLD_SECONDS = 5.0
 PAINTERS = 2
 
 
-def create_emulator(options: EmulatorOptions | None = None, clock: Callable[[], float] = time.time) -> Starlette:
+def create_emulator(options: EmulatorOptions | None = None) -> Starlette:
     """An emulator; callbacks are sent between its lifespan's start and end. ``app.state.world`` is its ``World``."""
-    world = World(options or EmulatorOptions(), clock)
-    courier = Courier(world, clock)
+    world = World(options or EmulatorOptions(), time.time)
+    courier = Courier(world, time.time)
     api = _Api(world, courier)
 
     @asynccontextmanager
@@ -38,7 +39,7 @@ def create_emulator(options: EmulatorOptions | None = None, clock: Callable[[], 
             yield
 
     app = Starlette(
-        routes=[*api.routes(), *Control(world, courier).routes()],
+        routes=[*api.routes(), *Control(world, courier, api.under_way).routes()],
         exception_handlers={HTTPException: _enveloped_http_error, Exception: _enveloped_crash},
         lifespan=lifespan,
     )
@@ -53,6 +54,7 @@ class _Api:
         self._world = world
         self._courier = courier
         self._painters = asyncio.Semaphore(PAINTERS)
+        self.under_way = UnderWay()
 
     def routes(self) -> list[Route]:
         return [
@@ -63,11 +65,12 @@ class _Api:
 
     async def generate(self, request: Request) -> Response:
         body = await request.body()
-        answer = self._world.submit(request.headers.get("authorization"), body, _base_url(request))
-        self._courier.wake()
-        if answer.held_for is not None:
-            await self._courier.first_answer(answer.held_for, HOLD_SECONDS)
-        return await response_to(answer, request)
+        with self.under_way.one_more(request.client.port if request.client else None, body):
+            answer = self._world.submit(request.headers.get("authorization"), body, _base_url(request))
+            self._courier.wake()
+            if answer.held_for is not None:
+                await self._courier.first_answer(answer.held_for, HOLD_SECONDS)
+            return await response_to(answer, request)
 
     async def status(self, request: Request) -> Response:
         answer = self._world.status(request.headers.get("authorization"), request.query_params.get("task_id"))

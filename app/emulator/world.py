@@ -36,11 +36,11 @@ _HIGHEST_SEED = 2**31 - 1
 class World:
     """The whole state of an emulator. Not safe for threads; a request takes microseconds."""
 
-    def __init__(self, options: EmulatorOptions, clock: Callable[[], float], rng: Random | None = None) -> None:
-        """Start with ``options`` under ``clock`` (Unix seconds); ``rng`` replaces the one of ``options.seed``."""
+    def __init__(self, options: EmulatorOptions, clock: Callable[[], float]) -> None:
+        """Start with ``options`` under ``clock`` (Unix seconds)."""
         self._options = options
         self._clock = clock
-        self._rng = rng or Random(options.seed)
+        self._rng = Random(options.seed)
         self._task_ids_ever: set[str] = set()
         self.reset()
 
@@ -105,13 +105,13 @@ class World:
 
     def note_callback(self, callback: OutgoingCallback, *, http_status: int | None, error: str | None = None) -> None:
         """Note what a callback was answered, or why it was not; plans its repetition where one is allowed."""
-        if callback.record is not None:
-            callback.record.http_status, callback.record.error = http_status, error
+        callback.record.http_status, callback.record.error = http_status, error
+        callback.record.ended_at = self._clock()
         delivered = http_status is not None and 200 <= http_status < 300
         if delivered or callback.attempt > self._options.callback_retries or callback.task_id not in self._tasks:
             return
         attempt = callback.attempt + 1
-        record = callback.record and replace(callback.record, attempt=attempt, http_status=None, error=None)
+        record = replace(callback.record, attempt=attempt, http_status=None, error=None, ended_at=None)
         again = replace(callback, attempt=attempt, record=record)
         self._push_callback(self._clock() + CALLBACK_RETRY_SECONDS, again)
 
@@ -154,7 +154,7 @@ class World:
         self._ledger.set_credits(key, credits_left)
 
     def set_outage(self, request: Request, outage: str | None) -> None:
-        """Begin (``500``, ``502``, ``refuse``) or end (``None``) an outage; raises ``UnknownOutage``."""
+        """Begin (``500``, ``502``, ``refuse``) or end (``None``) an outage."""
         self._outages.set(request, outage)
 
     def outages(self) -> dict[str, str | None]:
@@ -173,6 +173,7 @@ class World:
             return enveloped(400, f"Bad Request: {broken}")
         faults = self._strike_submit(request.prompt)
         if refusal := refusal_of(faults):
+            self._traffic.note_refusal(request.callback_url, faults, now)
             return refusal
         if not self._ledger.charge(key):
             return TOO_FEW_CREDITS
@@ -283,6 +284,6 @@ class World:
 
     def _record(self, callback: OutgoingCallback, now: float) -> None:
         task = self._tasks.get(callback.task_id)
-        if task is not None and callback.record is not None:
+        if task is not None:
             callback.record.at = now
             task.callbacks.append(callback.record)

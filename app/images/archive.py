@@ -109,7 +109,7 @@ class ImageArchive:
             self._restoring.add(picture.sha256)
             self._begin(self._aside, self._restore(job_id, picture))
 
-    async def release(self, job_id: UUID) -> None:
+    async def let_pictures_go(self, job_id: UUID) -> None:
         """Lets go of a job's pictures: an object that no other job's picture refers to is deleted.
 
         For before the job itself is deleted; it may be repeated, and must be after a crash or an error.

@@ -55,7 +55,6 @@ class Picture:
     media_type: Literal["image/png", "image/jpeg", "image/webp"]  #: as found in the bytes
     width: int  #: in pixels, as the file says, before any EXIF orientation
     height: int
-    frames: int  #: 1 for a still; of an animation only the first frame was decoded
     size_matches: bool | None  #: None when no size was asked for. A paid picture of another size is kept, and flagged
     byte_count: int
     sha256: str  #: of the bytes as they came, 64 lower-case hex digits
@@ -91,7 +90,6 @@ def inspect(
             media_type=_MEDIA_TYPES[image.format or ""],  # type: ignore[arg-type]  # the table holds just these
             width=width,
             height=height,
-            frames=getattr(image, "n_frames", 1),
             size_matches=None if expected_size is None else expected_size == f"{width}*{height}",
             byte_count=len(data),
             sha256=hashlib.sha256(data).hexdigest(),

@@ -7,15 +7,12 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials
 
-from app.access.callers import Scope, current_caller
+from app.access.callers import CurrentCaller, Scope, bearer, current_caller
 from app.lifecycle.job import Life, Picture
 from app.own_job import own_life
 from app.problems import not_found, unauthorized
-
-_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`Authorization: Bearer <gateway key>`")
-_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class LookedAt:
 
 async def looked_at(
     request: Request,
-    credentials: _Credentials,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     job_id: str,
     index: str,
     expires: Annotated[str, Query(description="Of a signed link, with `signature`; such a link needs no key.")] = "",
@@ -43,12 +40,11 @@ async def looked_at(
     """
     if credentials is None and signature:
         return _of(await _linked_life(request, job_id, index, expires, signature), index)
-    return await keyed_look(request, credentials, job_id, index)
+    return await keyed_look(request, await current_caller(request), job_id, index)
 
 
-async def keyed_look(request: Request, credentials: _Credentials, job_id: str, index: str) -> LookedAt:
+async def keyed_look(request: Request, caller: CurrentCaller, job_id: str, index: str) -> LookedAt:
     """FastAPI dependency: by a key alone."""
-    caller = await current_caller(request, credentials)
     return _of(await own_life(request, caller, job_id, Scope.JOBS_READ), index)
 
 

@@ -16,7 +16,7 @@ from app.lifecycle.job import PictureState
 from app.outbound.errors import TooLargeError
 
 SHORTEST, LONGEST = timedelta(seconds=10), timedelta(minutes=30)  #: pauses; each is twice the one before
-TRIES = 55  #: downloads before a picture is given up; with these pauses a little more than a day
+TRIES = 55  #: downloads before a picture is given up; with these pauses about a day
 FEW_TRIES = 6  #: where the answer will hardly change: five minutes
 
 #: A page instead of a picture, or a part of one: what comes from a server that is being restarted, too.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from starlette.datastructures import Headers
+
+from app.etag import is_known
 
 _RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE | re.ASCII)
 
@@ -19,13 +22,13 @@ class RequestedPart:
     stop: int = 0
 
 
-def requested_part(method: str, headers: Mapping[str, str], *, etag: str, size: int) -> RequestedPart:
+def requested_part(method: str, headers: Headers, *, etag: str, size: int) -> RequestedPart:
     """What to answer to a GET or HEAD of something that has this strong `ETag` and at least one byte.
 
     A range is honoured where it is a single one of bytes; several, and what cannot be read, ask for everything. `If-Range` must
     name the `ETag`: a date never fits, as no `Last-Modified` is told.
     """
-    if is_known(headers.get("if-none-match", ""), etag):
+    if is_known(headers.getlist("if-none-match"), etag):
         return RequestedPart(304)
     everything = RequestedPart(200, 0, size)
     asked = _RANGE.fullmatch(headers.get("range", "")) if method == "GET" else None
@@ -39,12 +42,6 @@ def requested_part(method: str, headers: Mapping[str, str], *, etag: str, size: 
     if int(first) >= size:
         return RequestedPart(416)
     return RequestedPart(206, int(first), min(int(last) + 1, size) if last else size)
-
-
-def is_known(if_none_match: str, etag: str) -> bool:
-    """Whether an `If-None-Match` names this `ETag`."""
-    known = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in known or known == ["*"]
 
 
 def _suffix(length: int, size: int) -> RequestedPart:

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from app.answers import base_url, json_answer, problems
+from app.answers import base_url, body_of, json_answer, problem_responses
+from app.bodies import read_model
 from app.images.inspect import EXTENSIONS, THUMBNAIL_TYPE
 from app.images.links import LONGEST
 from app.images.looked_at import KeyedLook, LookedAt, LookedAtPicture
@@ -19,10 +20,9 @@ from app.images.requested_part import requested_part
 from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, ImageStoreUnavailableError
 from app.lifecycle.job import Picture
 from app.problems import Problem
-from app.requests import read_model
 from app.whole_number import WHOLE
 
-router = APIRouter(prefix="/jobs/{job_id}/images/{index}", tags=["jobs"], responses=problems(401, 403, 404, 503))
+router = APIRouter(prefix="/jobs/{job_id}/images/{index}", tags=["jobs"], responses=problem_responses(401, 403, 404, 503))
 log = structlog.get_logger(__name__)
 
 BODY_MAX = 1024  #: bytes
@@ -49,9 +49,6 @@ class LinkRequest(BaseModel):
     ]
 
 
-_LINK_REQUEST = LinkRequest.model_json_schema()
-
-
 class LinkView(BaseModel):
     url: str = Field(description="Opens the picture for anybody who has it; add `&thumbnail=1` for the small one.")
     expires_at: datetime
@@ -66,7 +63,7 @@ class LinkView(BaseModel):
         206: {"description": "The range of it that was asked for."},
         304: {"description": "The caller has it already."},
         307: {"description": "It is not archived (yet): to where the upstream keeps it."},
-        **problems(416, 503, "picture_store_unavailable"),
+        **problem_responses(416, 503, "picture_store_unavailable"),
     },
 )
 @router.head("", include_in_schema=False)
@@ -85,17 +82,15 @@ async def show_image(request: Request, looked: LookedAtPicture, thumbnail: Thumb
         return _to_the_upstream(looked)
     except ImageStoreUnavailableError as error:
         log.error("picture store unavailable", reason=str(error))
-        detail = "The picture store is out of reach for the moment; try again."
-        retry = {"Retry-After": str(RETRY_AFTER)}
-        raise Problem(503, "picture_store_unavailable", detail, headers=retry) from None
+        raise Problem.of("picture_store_unavailable", headers={"Retry-After": str(RETRY_AFTER)}) from None
 
 
 @router.post(
     "/link",
     response_model=LinkView,
     summary="A link to a picture that needs no key",
-    responses=problems(408, 413, 415, 422),
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _LINK_REQUEST}}}},
+    responses=problem_responses(408, 413, 415, 422),
+    openapi_extra=body_of(LinkRequest),
 )
 async def make_link(request: Request, looked: KeyedLook) -> Response:
     """Anybody who has the link may look at the picture until it expires; it cannot be taken back. Nothing is stored."""
@@ -133,9 +128,7 @@ async def _whole(request: Request, looked: LookedAt, picture: Picture, store: Im
 
 def _behind_its_end(size: int) -> Problem:
     headers = {"Content-Range": f"bytes */{size}", "Cache-Control": "no-store"}
-    return Problem(
-        416, "range_not_satisfiable", f"The picture has {size} bytes; the range begins behind them.", headers=headers
-    )
+    return Problem.of("range_not_satisfiable", size=size, headers=headers)
 
 
 async def _thumbnail(request: Request, looked: LookedAt, picture: Picture, store: ImageStore) -> Response:

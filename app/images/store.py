@@ -59,9 +59,7 @@ class StoredBytes:
     """An object, or a part of it, being read."""
 
     size: int  #: of the whole object, in bytes
-    start: int
-    stop: int  #: the first byte that is not part of it
-    pieces: AsyncIterator[bytes]  #: all bytes from start to stop; raises as `ImageStore.get` does
+    pieces: AsyncIterator[bytes]  #: all bytes that were asked for; raises as `ImageStore.get` does
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ class ImageStore:
         key = _key(sha256, extension)
         first, size = await self._read(key, start, start + _PIECE if stop is None else min(stop, start + _PIECE))
         end = size if stop is None else min(stop, size)
-        return StoredBytes(size, start, end, self._pieces(key, first, start, end))
+        return StoredBytes(size, self._pieces(key, first, start, end))
 
     async def head(self, sha256: str, extension: str) -> int:
         """The object's size in bytes.

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import json_answer, problems
+from app.answers import body_of, json_answer, problem_responses
 from app.idempotency import IdempotencyKey
 from app.job_view import JobView, retry_after_seconds
 from app.jobs.describe import described_together
 from app.jobs.job_request import BatchRequest
-from app.jobs.order import accept, accepted, body_of
+from app.jobs.order import accept, accepted
 from app.response_headers import headers
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problem_responses(401, 403, 503))
 
 
 class BatchView(BaseModel):
@@ -37,7 +37,7 @@ class BatchView(BaseModel):
             "headers": headers("Idempotent-Replayed", "Retry-After"),
         },
         202: {"description": "The jobs are on disk.", "headers": headers("Retry-After", "RateLimit", "RateLimit-Policy")},
-        **problems(402, 408, 413, 415, 422, "idempotency_key_reused", 429),
+        **problem_responses(402, 408, 413, 415, 422, "idempotency_key_reused", 429),
     },
     openapi_extra=body_of(BatchRequest),
 )

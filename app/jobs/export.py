@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import base_url, problems
+from app.answers import base_url, problem_responses
 from app.job_query.filters import JobQuery, seen_by
 from app.job_query.query import parameters_of, read_query
 from app.job_view import JobView, job_view
@@ -24,7 +24,7 @@ from app.storage.job_filter import JobFilter
 from app.storage.search import Page, key_of
 from app.texts import Text
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problem_responses(401, 403, 503))
 
 PAGE = 100  #: jobs read, held and written at a time; more would hold up everybody else on the loop
 
@@ -62,7 +62,7 @@ class ExportedJob(JobView):
             "description": "The rows.",
             "content": {"application/x-ndjson": {"schema": {"type": "string"}}, "text/csv": {"schema": {"type": "string"}}},
         },
-        **problems(422),
+        **problem_responses(422),
     },
     openapi_extra={"parameters": parameters_of(ExportQuery)},
 )

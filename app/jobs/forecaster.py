@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import structlog
+
 from app.clock import Clock, system_clock
+from app.errors import StorageUnavailableError
 from app.lifecycle.forecast import Estimate, Pace, estimate, pace_of
 from app.lifecycle.job import Job
 from app.lifecycle.states import JobState, Priority
 from app.storage.forecast import ForecastStore
 
+log = structlog.get_logger(__name__)
+
 PACE_SECONDS = 15.0  #: how long the pace of recent jobs is believed
+RETRY_SECONDS = 1.0  #: how long the one before is believed where it could not be read
+PATIENCE = 1.0  #: seconds
 DEPTH_SECONDS = 1.0  #: how long the depth of a queue is believed
 _LANES = 1000  #: depths that are remembered
 
@@ -22,28 +29,39 @@ _LANES = 1000  #: depths that are remembered
 class Forecaster:
     """Answers from memory where it can: thousands of callers ask for the same few figures."""
 
-    def __init__(self, store: ForecastStore, clock: Clock = system_clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(
+        self,
+        store: ForecastStore,
+        clock: Clock = system_clock,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE,
+    ) -> None:
+        """
+        Args:
+            patience: seconds that an answer waits for the pace of recent jobs.
+        """
+        self._store, self._clock, self._monotonic, self._patience = store, clock, monotonic, patience
         self._pace: Pace | None = None
         self._pace_until = 0.0
         self._asking = asyncio.Lock()
         self._depths: OrderedDict[tuple[str, Priority], tuple[float, int]] = OrderedDict()
 
     async def pace(self) -> Pace | None:
-        if time.monotonic() >= self._pace_until:
+        """Of recent jobs; None where it is not known. While it cannot be read, the one before is believed."""
+        if self._monotonic() >= self._pace_until:
             async with self._asking:
-                if time.monotonic() >= self._pace_until:
-                    recent, _ = await self._store.recent()
-                    self._pace, self._pace_until = pace_of(recent), time.monotonic() + PACE_SECONDS
+                if self._monotonic() >= self._pace_until:
+                    await self._read_pace()
         return self._pace
 
     async def depth(self, tenant: str, priority: Priority) -> int:
         """About how many go before a new job."""
         until, depth = self._depths.get((tenant, priority), (0.0, 0))
-        if time.monotonic() >= until:
-            self._depths[tenant, priority] = (time.monotonic() + DEPTH_SECONDS, depth)  # whoever comes meanwhile asks not
+        if self._monotonic() >= until:
+            self._depths[tenant, priority] = (self._monotonic() + DEPTH_SECONDS, depth)  # whoever comes meanwhile asks not
             depth = await self._store.depth(tenant, priority)
-            self._depths[tenant, priority] = (time.monotonic() + DEPTH_SECONDS, depth)
+            self._depths[tenant, priority] = (self._monotonic() + DEPTH_SECONDS, depth)
             while len(self._depths) > _LANES:
                 self._depths.popitem(last=False)
         return depth
@@ -53,7 +71,7 @@ class Forecaster:
         if job.state is not JobState.QUEUED:
             return None
         until, depth = self._depths.get((job.tenant, job.priority), (0.0, 0))
-        if time.monotonic() < until:
+        if self._monotonic() < until:
             self._depths[job.tenant, job.priority] = until, depth + 1
             return depth + 1
         return max(1, await self.depth(job.tenant, job.priority))  # counted anew, and this job with the others
@@ -75,6 +93,16 @@ class Forecaster:
                 following[lane] = place + 1
             places.append(place)
         return places
+
+    async def _read_pace(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                recent, _ = await self._store.recent()
+        except (StorageUnavailableError, TimeoutError) as error:
+            log.warning("the pace of recent jobs cannot be read", reason=str(error) or "no answer in time")
+            self._pace_until = self._monotonic() + RETRY_SECONDS
+        else:
+            self._pace, self._pace_until = pace_of(recent), self._monotonic() + PACE_SECONDS
 
     async def estimate(self, job: Job, place: int | None) -> Estimate | None:
         pace = await self.pace()

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import base_url, json_answer, problems
+from app.answers import base_url, json_answer, next_link, problem_responses
 from app.job_query.filters import JobQuery, seen_by
 from app.job_query.query import parameters_of, read_query
 from app.job_view import JobView, job_view
@@ -16,7 +16,7 @@ from app.jobs.cursor import read_cursor, write_cursor
 from app.response_headers import headers
 from app.texts import Text
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problem_responses(401, 403, 503))
 
 
 class JobPage(BaseModel):
@@ -38,7 +38,7 @@ class ListQuery(JobQuery):
     "",
     response_model=JobPage,
     summary="List jobs",
-    responses={200: {"description": "A page.", "headers": headers("Link")}, **problems(422)},
+    responses={200: {"description": "A page.", "headers": headers("Link")}, **problem_responses(422)},
     openapi_extra={"parameters": parameters_of(ListQuery)},
 )
 async def list_jobs(request: Request, caller: CurrentCaller) -> Response:
@@ -57,5 +57,5 @@ async def list_jobs(request: Request, caller: CurrentCaller) -> Response:
     page = await request.state.gateway.history.page(wanted, limit=query.limit, after=after)
     cursor = write_cursor(page.next, wanted) if page.next else None
     views = [job_view(life, base_url(request)) for life in page.lives]
-    link = {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'} if cursor else {}
-    return json_answer(JobPage(jobs=views, next_cursor=cursor, has_more=cursor is not None), headers=link)
+    answer = JobPage(jobs=views, next_cursor=cursor, has_more=cursor is not None)
+    return json_answer(answer, headers=next_link(request, cursor))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import Request
-from pydantic import BaseModel
 
 from app.access.callers import Caller
+from app.bodies import read_model
 from app.idempotency import key_reused
 from app.intake import headers_of
 from app.jobs.job_request import BATCH_BODY_MAX, BODY_MAX, BatchRequest, JobRequest
 from app.outbound.errors import ForbiddenAddressError
 from app.outbound.guard import Guard
 from app.problems import FieldProblem, Problem, invalid
-from app.requests import read_model
 from app.storage.intake import Taken
 
 
@@ -66,9 +63,3 @@ def wrong_addresses(body: JobRequest | BatchRequest, guard: Guard) -> list[Field
         except ForbiddenAddressError as error:
             wrong.append(FieldProblem(field=field, message=str(error)[:300]))
     return wrong
-
-
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """For `openapi_extra=`: the body is read by us, within bounds."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -6,16 +6,16 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import json_answer, problems
+from app.answers import body_of, json_answer, problem_responses
 from app.intake import REFUSALS, single
 from app.job_view import EstimateView
 from app.jobs.job_request import JobRequest
-from app.jobs.order import body_of, jobs_of, read_order, wrong_addresses
+from app.jobs.order import jobs_of, read_order, wrong_addresses
 from app.lifecycle.limits import admit, credits_left
 from app.lifecycle.request import PRICE
 from app.problems import invalid
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problem_responses(401, 403, 503))
 
 
 class BudgetView(BaseModel):
@@ -40,7 +40,7 @@ class QuoteView(BaseModel):
     "/quote",
     response_model=QuoteView,
     summary="What would this job cost?",
-    responses={200: {"description": "The price, and what stands in the way."}, **problems(408, 413, 415, 422)},
+    responses={200: {"description": "The price, and what stands in the way."}, **problem_responses(408, 413, 415, 422)},
     openapi_extra=body_of(JobRequest),
 )
 async def quote_job(request: Request, caller: CurrentCaller) -> Response:

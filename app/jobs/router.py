@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import IF_NONE_MATCH, conditional_job_answer, job_answer, problems
+from app.answers import IF_NONE_MATCH, body_of, conditional_job_answer, job_answer, problem_responses
 from app.idempotency import IdempotencyKey
 from app.job_view import CanceledView, JobView, canceled_view
 from app.jobs.describe import described
 from app.jobs.job_request import JobRequest
-from app.jobs.order import accept, accepted, body_of
+from app.jobs.order import accept, accepted
 from app.jobs.retry import why_not_again
 from app.jobs.waiting import PreferredWait, waited
 from app.lifecycle.news import CancelAsked
@@ -22,8 +22,8 @@ from app.plain_route import PlainRoute
 from app.problems import Problem, not_found
 from app.response_headers import headers
 
-accept_router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503), route_class=PlainRoute)
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503), route_class=PlainRoute)
+accept_router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problem_responses(401, 403, 503), route_class=PlainRoute)
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problem_responses(401, 403, 503), route_class=PlainRoute)
 
 
 @accept_router.post(
@@ -41,7 +41,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 5
             "description": "The job is on disk.",
             "headers": headers("Location", "Retry-After", "Preference-Applied", "RateLimit", "RateLimit-Policy"),
         },
-        **problems(402, 408, 413, 415, 422, "idempotency_key_reused", 429),
+        **problem_responses(402, 408, 413, 415, 422, "idempotency_key_reused", 429),
     },
     openapi_extra=body_of(JobRequest),
 )
@@ -68,7 +68,7 @@ async def accept_job(request: Request, caller: CurrentCaller, idempotency_key: I
             "description": "The caller has this representation already.",
             "headers": headers("ETag", "Retry-After", "Preference-Applied"),
         },
-        **problems(404),
+        **problem_responses(404),
     },
     openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
@@ -88,7 +88,7 @@ async def show_job(request: Request, caller: CurrentCaller, job_id: str, wait: P
     responses={
         200: {"description": "Canceled, for 0 credits."},
         202: {"model": CanceledView, "description": "Asked for; it may be billed.", "headers": headers("Retry-After")},
-        **problems(404, "already_settled"),
+        **problem_responses(404, "already_settled"),
     },
 )
 async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Response:
@@ -99,7 +99,7 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Re
     if change is None:
         raise not_found()
     if change.effect is Effect.REFUSED:
-        raise Problem(409, "already_settled", f"The job is {change.after.job.state}; it can no longer be canceled.")
+        raise Problem.of("already_settled", state=change.after.job.state)
     view = canceled_view(await described(request, change.after), change.after)
     return job_answer(view, 200 if change.after.job.is_settled else 202)
 
@@ -119,7 +119,7 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Re
             "description": "The new job is on disk.",
             "headers": headers("Location", "Retry-After", "RateLimit", "RateLimit-Policy"),
         },
-        **problems(402, 404, "not_settled", "already_succeeded", "may_be_billed_twice", 422, 429),
+        **problem_responses(402, 404, "not_settled", "already_succeeded", "may_be_billed_twice", 422, 429),
     },
 )
 async def retry_job(

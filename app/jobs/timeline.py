@@ -11,7 +11,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.callers import Caller, CurrentCaller, Scope
-from app.answers import json_answer, problems
+from app.answers import json_answer, next_link, problem_responses
 from app.jobs.event_stream import EventStream
 from app.jobs.event_view import EventView, event_view
 from app.lifecycle.job import Life
@@ -19,7 +19,7 @@ from app.own_job import own_life
 from app.problems import FieldProblem, invalid
 from app.response_headers import headers
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problem_responses(401, 403, 503))
 
 EVENTS_MAX = 1000  #: in one list
 _EVENT_ID_MAX = 2**63 - 1
@@ -72,7 +72,7 @@ class EventQuery(BaseModel):
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         },
         204: {"description": "Stream only: the job is settled, all of its events were received. Do not come again."},
-        **problems(404, 422),
+        **problem_responses(404, 422),
     },
 )
 async def list_events(
@@ -119,11 +119,9 @@ def read_last_event_id(text: str) -> int:
 async def _page(request: Request, caller: Caller, life: Life, query: EventQuery) -> Response:
     found = await request.state.gateway.history.events(life.job.job_id, after=query.after, limit=query.limit + 1)
     has_more, events = len(found) > query.limit, found[: query.limit]
-    headers = dict(_VARY)
-    if has_more:
-        headers["Link"] = f'<{request.url.include_query_params(after=events[-1].event_id)}>; rel="next"'
+    link = next_link(request, events[-1].event_id if has_more else None, name="after")
     views = [event_view(event, for_admin=caller.is_admin) for event in events]
-    return json_answer(EventList(events=views, has_more=has_more), headers=headers)
+    return json_answer(EventList(events=views, has_more=has_more), headers={**_VARY, **link})
 
 
 async def _stream(request: Request, caller: Caller, life: Life, after: int) -> Response:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.answers import problems
+from app.answers import problem_responses
 from app.deliveries.payload import DeliveryBody
 from app.openapi.callbacks import CALLBACKS
 from app.openapi.examples import ANSWERS, BODIES
@@ -108,8 +108,8 @@ def _tell_problems(operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
         if any(parameter["in"] == "query" for parameter in operation["parameters"]) and "drop-in" not in operation["tags"]:
-            responses["422"] = problems(422)[422]
-    responses.setdefault("500", problems(500)[500])
+            responses["422"] = problem_responses(422)[422]
+    responses.setdefault("500", problem_responses(500)[500])
 
 
 def _tell_parameters(operation: dict[str, Any]) -> None:

@@ -52,5 +52,5 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, dict):
         yield value
         for key, inner in value.items():
-            if key not in _VALUES or key == "properties":
+            if key not in _VALUES:
                 yield from _nodes(inner)

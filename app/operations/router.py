@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from uuid_utils.compat import uuid7
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import base_url, json_answer, problems
+from app.answers import base_url, body_of, json_answer, next_link, problem_responses
+from app.bodies import read_model
 from app.idempotency import IdempotencyKey, key_reused
 from app.lifecycle.operation import OperationState
 from app.operations.operation_request import BODY_MAX, OperationRequest
@@ -25,18 +26,15 @@ from app.operations.views import (
     operation_view,
 )
 from app.problems import FieldProblem, Problem, invalid, not_found
-from app.requests import read_model
 from app.response_headers import headers
 from app.storage.history import HistoryStore
 from app.storage.operations import NewOperation
 from app.storage.search import Counted
 
-router = APIRouter(prefix="/operations", tags=["operators"], responses=problems(401, 403, 503))
+router = APIRouter(prefix="/operations", tags=["operators"], responses=problem_responses(401, 403, 503))
 
 COUNTED_MAX = 10_000  #: jobs; the count before an operation ends there
 COUNT_LOOKS_AT = 50_000  #: jobs that are tested for it
-
-_REQUEST = OperationRequest.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
 class OperationQuery(BaseModel):
@@ -60,9 +58,9 @@ class OperationQuery(BaseModel):
             "headers": headers("Idempotent-Replayed"),
         },
         202: {"description": "The operation is on disk, and begins.", "headers": headers("Location")},
-        **problems(408, 413, 415, 422, "idempotency_key_reused"),
+        **problem_responses(408, 413, 415, 422, "idempotency_key_reused"),
     },
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}}},
+    openapi_extra=body_of(OperationRequest),
 )
 async def create_operation(request: Request, caller: CurrentCaller, idempotency_key: IdempotencyKey) -> Response:
     """Works in the background, in small batches, newest jobs first, and survives restarts. Ask with `dry_run` first how many
@@ -99,7 +97,7 @@ async def create_operation(request: Request, caller: CurrentCaller, idempotency_
     return json_answer(view, 202 if made else 200, {"Location": view.links.self, **replayed})
 
 
-@router.get("", response_model=OperationPage, summary="List operations", responses=problems(422))
+@router.get("", response_model=OperationPage, summary="List operations", responses=problem_responses(422))
 async def list_operations(request: Request, caller: CurrentCaller, query: Annotated[OperationQuery, Query()]) -> Response:
     """Newest first."""
     caller.require(Scope.ADMIN)
@@ -107,16 +105,16 @@ async def list_operations(request: Request, caller: CurrentCaller, query: Annota
     found = await request.state.gateway.operations.newest(query.limit + 1, before)
     page = found[: query.limit]
     cursor = str(page[-1].operation_id) if len(found) > query.limit else None
-    link = {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'} if cursor else {}
     views = [operation_view(operation, base_url(request)) for operation in page]
-    return json_answer(OperationPage(operations=views, next_cursor=cursor, has_more=cursor is not None), headers=link)
+    answer = OperationPage(operations=views, next_cursor=cursor, has_more=cursor is not None)
+    return json_answer(answer, headers=next_link(request, cursor))
 
 
 @router.get(
     "/{operation_id}",
     response_model=OperationDetailView,
     summary="Show an operation",
-    responses=problems(404, thing="operation"),
+    responses=problem_responses(404, thing="operation"),
 )
 async def show_operation(request: Request, caller: CurrentCaller, operation_id: str) -> Response:
     """How far it is, and which jobs were not done."""
@@ -135,7 +133,7 @@ async def show_operation(request: Request, caller: CurrentCaller, operation_id: 
     summary="Stop an operation",
     responses={
         200: {"description": "It is stopped."},
-        **problems(404, "operation_done", thing="operation"),
+        **problem_responses(404, "operation_done", thing="operation"),
     },
 )
 async def stop_operation(request: Request, caller: CurrentCaller, operation_id: str) -> Response:
@@ -145,7 +143,7 @@ async def stop_operation(request: Request, caller: CurrentCaller, operation_id: 
     if operation is None:
         raise not_found("operation")
     if operation.state is OperationState.DONE:
-        raise Problem(409, "operation_done", "The operation is done; there is nothing left to stop.")
+        raise Problem.of("operation_done")
     return json_answer(operation_view(operation, base_url(request)))
 
 

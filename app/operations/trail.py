@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import json_answer, problems
+from app.answers import json_answer, next_link, problem_responses
 from app.storage.audit import COMMAND_LINE, START, Audited
 from app.texts import Text
 
-router = APIRouter(prefix="/audit", tags=["operators"], responses=problems(401, 403, 422, 503))
+router = APIRouter(prefix="/audit", tags=["operators"], responses=problem_responses(401, 403, 422, 503))
 
 _ID_MAX = 2**63 - 1
 
@@ -58,9 +58,9 @@ async def list_acts(request: Request, caller: CurrentCaller, query: Annotated[Au
     found = await request.state.gateway.audit.newest(query.limit + 1, before=query.cursor, job_id=query.job, key_id=query.key)
     page = found[: query.limit]
     cursor = page[-1].audit_id if len(found) > query.limit else None
-    link = {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'} if cursor else {}
     views = [act_view(audited) for audited in page]
-    return json_answer(AuditPage(acts=views, next_cursor=cursor, has_more=cursor is not None), headers=link)
+    answer = AuditPage(acts=views, next_cursor=cursor, has_more=cursor is not None)
+    return json_answer(answer, headers=next_link(request, cursor))
 
 
 def act_view(audited: Audited) -> ActView:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpx
 from ssrfguard import Resolver, SSRFGuardError
@@ -40,7 +40,6 @@ class Answer:
     status: int  #: of HTTP
     headers: Mapping[str, str] = field(repr=False)  #: names in lower case
     body: bytes = field(repr=False)  #: as it came from the wire
-    whole: bool  #: whether `body` is all of it
     url: str = field(repr=False)  #: who answered, after redirects
 
 
@@ -56,13 +55,12 @@ class OutboundClient:
         *,
         resolver: Resolver = socket.getaddrinfo,
         tls: ssl.SSLContext | None = None,
-        connect: timedelta = CONNECT,
         lookups: int = LOOKUPS,
     ) -> None:
         self._guard = guard
         self._resolver = Lookups(resolver, lookups)
         self._tls = tls or httpx.create_ssl_context(trust_env=False)  # made once: it takes some 20 ms
-        self._timeout = httpx.Timeout(None, connect=connect.total_seconds())
+        self._timeout = httpx.Timeout(None, connect=CONNECT.total_seconds())
 
     async def post(
         self, url: str, content: bytes, *, headers: Mapping[str, str], deadline: timedelta, excerpt_max: int
@@ -70,7 +68,7 @@ class OutboundClient:
         """Send `content`, once, and report the status with at most `excerpt_max` bytes of the body.
 
         Redirects are answers like any other. `deadline` is for the whole call. Once the head of an answer is there, the
-        call has succeeded in being answered: a body that is late, broken or endless is cut and `whole` is False.
+        call has succeeded in being answered: a body that is late, broken or endless is cut.
 
         Raises ForbiddenAddressError, UnreachableError, UnreadableError.
         """
@@ -83,39 +81,29 @@ class OutboundClient:
                 await reading.excerpt(response, excerpt_max)
         return reading.answer()
 
-    async def get(
-        self,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        deadline: timedelta,
-        body_max: int,
-        redirects: int = 0,
-    ) -> Answer:
+    async def get(self, url: str, *, deadline: timedelta, body_max: int, redirects: int = 0) -> Answer:
         """Fetch the whole of a body of at most `body_max` bytes, following at most `redirects` redirects.
 
         `deadline` is for the whole call with its redirects. The body is read of a 2xx alone, and only if it is not
-        compressed. A redirect too many is returned as the answer that it is. `headers` are for the first origin only.
+        compressed. A redirect too many is returned as the answer that it is.
 
         Raises ForbiddenAddressError, UnreachableError, UnreadableError, TooLargeError.
         """
         with _in_our_words():
             async with asyncio.timeout(deadline.total_seconds()):
-                return await self._follow(url, headers or {}, body_max, redirects)
+                return await self._follow(url, body_max, redirects)
 
-    async def _follow(self, url: str, headers: Mapping[str, str], body_max: int, redirects: int) -> Answer:
+    async def _follow(self, url: str, body_max: int, redirects: int) -> Answer:
         while True:
             url = url.partition("#")[0]  # a fragment is never sent
-            answer = await self._get(url, headers, body_max)
+            answer = await self._get(url, body_max)
             if not redirects or (target := _target(answer)) is None:
                 return answer
-            if _origin(target) != _origin(url):
-                headers = {}
             url, redirects = target, redirects - 1
 
-    async def _get(self, url: str, headers: Mapping[str, str], body_max: int) -> Answer:
+    async def _get(self, url: str, body_max: int) -> Answer:
         reading = _Reading(url)
-        async with self._exchange("GET", url, headers=headers) as response:
+        async with self._exchange("GET", url) as response:
             if response.is_success:
                 await reading.whole(response, body_max)
             else:
@@ -124,12 +112,12 @@ class OutboundClient:
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, url: str, *, headers: Mapping[str, str], content: bytes | None = None
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
     ) -> AsyncIterator[httpx.Response]:
         # Without httpx's client on top: no redirects, cookies, proxies or netrc that would have to be turned off.
         policy = self._guard.policy(url)
         sent = httpx.Headers(_OURS)
-        sent.update(headers)
+        sent.update(headers or {})
         request = httpx.Request(method, url, headers=sent, content=content, extensions={"timeout": self._timeout.as_dict()})
         transport = AsyncSafeTransport(policy=policy, resolver=self._resolver, verify=self._tls, trust_env=False)
         async with transport, aclosing(await transport.handle_async_request(request)) as response:
@@ -170,7 +158,7 @@ class _Reading:
 
     def answer(self) -> Answer:
         assert self.status is not None
-        return Answer(self.status, self.headers, bytes(self.body), whole=self.ended, url=self.url)
+        return Answer(self.status, self.headers, bytes(self.body), self.url)
 
 
 def _is_plain(response: httpx.Response) -> bool:
@@ -191,11 +179,6 @@ def _target(answer: Answer) -> str | None:
         return urljoin(answer.url, location)
     except ValueError:
         raise ForbiddenAddressError("the redirect leads to no address") from None
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc.lower()
 
 
 #: The border: what each error of the libraries is in our words. The first row that fits the error or one of its causes

@@ -123,7 +123,7 @@ def _not_for_strangers(origin: _Origin) -> str | None:
     if origin.scheme != "https":
         return "the URL must begin with https://"
     if origin.port not in PORTS.values():
-        return "the port must be 443"
+        return "the port must be 443 or 80"
     if origin.host == "localhost" or origin.host.endswith(".localhost"):  # loopback by definition (RFC 6761, 6.3)
         return NOT_PUBLIC
     return None

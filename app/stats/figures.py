@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
-from app.lifecycle.callback_health import CallbackHealth, judge
+from app.lifecycle.callback_health import HEALTH_WINDOW, CallbackHealth, judge
 from app.lifecycle.gate import Gate
 from app.lifecycle.policy import Policy
 from app.stats.pace import Quantiles, Window, edges_of, quantiles
@@ -20,7 +22,6 @@ from app.storage.pace import PaceStore, Stretch
 from app.storage.stats import Standings, StatsStore
 from app.storage.usage import TenantCredits, UsageStore
 
-HEALTH_WINDOW = timedelta(hours=1)  #: how far back callbacks are judged
 STANDINGS_KEPT = timedelta(seconds=5)
 BALANCE_KEPT = timedelta(minutes=1)  #: it reads all days of all tenants
 CREDITS_KEPT = timedelta(seconds=30)
@@ -85,6 +86,13 @@ class Figures:
     async def credits_this_month(self, tenant: str | None) -> list[TenantCredits]:
         """By tenant, those that consumed most first."""
         return await self._credits.of(tenant)
+
+    async def stop(self) -> None:
+        """Ends the looks that are under way."""
+        kept: tuple[Recent[Any, Any], ...] = (
+            self._vitals, self._standings, self._differences, self._credits, *self._windows.values(),
+        )  # fmt: skip
+        await asyncio.gather(*(recent.stop() for recent in kept))
 
     async def _read_vitals(self, _: None) -> Vitals:
         standings, gate = await self._stats.standings(), await self._gate.read()

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import json_answer, problems
+from app.answers import json_answer, problem_responses
 from app.stats.figures import Figures
 from app.stats.pace import Window
 from app.stats.views import SeriesView, StatsView, series_view, stats_view
 
-router = APIRouter(tags=["operators"], responses=problems(401, 403, 503))
+router = APIRouter(tags=["operators"], responses=problem_responses(401, 403, 503))
 
 
 @router.get(
@@ -36,7 +36,7 @@ async def show_stats(request: Request, caller: CurrentCaller) -> Response:
     "/stats/series",
     response_model=SeriesView,
     summary="Show how things went, bucket by bucket",
-    responses={200: {"description": "The buckets, the oldest first, without a gap."}, **problems(422)},
+    responses={200: {"description": "The buckets, the oldest first, without a gap."}, **problem_responses(422)},
 )
 async def show_series(
     request: Request,

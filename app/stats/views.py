@@ -35,7 +35,7 @@ class QuantilesView(BaseModel):
     p95: float | None
 
 
-class WindowView(BaseModel):
+class PaceView(BaseModel):
     """A stretch of time that ends now. Of one tenant, jobs count where they were accepted; of all, where they were settled."""
 
     window: Window
@@ -69,15 +69,15 @@ class SeriesView(BaseModel):
     buckets: list[BucketView]
 
 
-class DoorView(BaseModel):
+class GateDoorView(BaseModel):
     open: bool
     reason: Shut | None = Field(description="Why it is shut; for admin keys.")
     since: datetime | None = Field(description="For admin keys.")
 
 
 class GateView(BaseModel):
-    submits: DoorView
-    checks: DoorView
+    submits: GateDoorView
+    checks: GateDoorView
 
 
 class CallbacksView(BaseModel):
@@ -122,7 +122,7 @@ class StatsView(BaseModel):
     at: datetime
     tenant: str | None = Field(description="Of whom these figures are; null: of all.")
     jobs: dict[str, StateView] = Field(description="By state.")
-    windows: list[WindowView]
+    windows: list[PaceView]
     gate: GateView
     checks_late_seconds: float | None = Field(
         description="For how long the longest due check or timer has been due; of all tenants only."
@@ -181,9 +181,9 @@ def _images(standings: Standings) -> ImagesView:
     return ImagesView(pending=_count(standings.images), oldest_seconds=_age(standings, standings.image_since))
 
 
-def _window(window: Window, stretches: list[Stretch]) -> WindowView:
+def _window(window: Window, stretches: list[Stretch]) -> PaceView:
     pace = pace_of(stretches)
-    return WindowView(
+    return PaceView(
         window=window,
         settled=pace.settled,
         estimated=pace.estimated,
@@ -196,8 +196,8 @@ def _window(window: Window, stretches: list[Stretch]) -> WindowView:
 
 def _gate(gate: Gate, *, tell_why: bool) -> GateView:
     why, since = gate.why_submits_are_shut, gate.submits_shut_at
-    submits = DoorView(open=why is None, reason=why if tell_why else None, since=since if tell_why and why else None)
-    checks = DoorView(
+    submits = GateDoorView(open=why is None, reason=why if tell_why else None, since=since if tell_why and why else None)
+    checks = GateDoorView(
         open=gate.checks_possible,
         reason=gate.checks_shut if tell_why else None,
         since=gate.checks_shut_at if tell_why else None,

@@ -10,17 +10,18 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import json_answer, problems
+from app.answers import json_answer, problem_responses
 from app.clock import system_clock
 from app.lifecycle.limits import credits_left
 from app.problems import FieldProblem, invalid
 from app.storage.usage import UsageStore
+from app.texts import Text
 
 DAYS_MAX = 400  #: in one answer
 _DEFAULT_DAYS = 30
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-router = APIRouter(tags=["usage"], responses=problems(401, 403, 422, 503))
+router = APIRouter(tags=["usage"], responses=problem_responses(401, 403, 422, 503))
 
 
 class UsageDayView(BaseModel):
@@ -68,7 +69,7 @@ class UsageQuery(BaseModel):
 
     from_: Day | None = Field(None, alias="from", description="First day (UTC); 30 days before `to` by default.")
     to: Day | None = Field(None, description="Last day (UTC), included; today by default.")
-    tenant: str | None = Field(None, min_length=1, max_length=200, description="One tenant; for admin keys.")
+    tenant: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(None, description="One tenant; for admin keys.")
 
 
 @router.get(

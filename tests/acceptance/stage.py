@@ -14,7 +14,8 @@ import uvicorn
 
 from app.config import Settings
 from app.emulator import EmulatorOptions, World, create_emulator
-from app.main import Seams, create_app
+from app.gateway import Seams
+from app.main import create_app
 
 ADMIN_KEY = "gw_test_admin_key_0123456789"
 UPSTREAM_KEY = "sk-emulator"

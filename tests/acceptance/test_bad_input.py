@@ -186,3 +186,32 @@ async def test_a_body_that_stops_coming_is_given_up(stage: Stage) -> None:
     await reader.read()
     writer.close()
     assert (await stage.api.get("/jobs")).json()["jobs"] == []
+
+
+@pytest.mark.parametrize("name", ["body", "query", "path", "header"])
+async def test_a_field_that_is_called_like_a_part_of_the_request_is_named(stage: Stage, name: str) -> None:
+    answer = await stage.api.post("/jobs", json={"prompt": "A", name: 1, "metadata": {name: 1}})
+    assert {error["field"] for error in answer.json()["errors"]} == {name, f"metadata.{name}"}
+    answer = await stage.api.get("/deliveries", params={name: "1", "limit": "x"})
+    assert {error["field"] for error in answer.json()["errors"]} == {name, "limit"}
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/usage?tenant=%00", "tenant"),
+        ("/deliveries?origin=https://a%00", "origin"),
+        ("/receivers?origin=https://a%00", "origin"),
+    ],
+)
+async def test_what_no_database_holds_is_refused_in_a_query(stage: Stage, path: str, field: str) -> None:
+    answer = await stage.api.get(path)
+    assert answer.status_code == 422, answer.text
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("origin", [f"https://{CANARY}:port", f"ftp://{CANARY}", CANARY, f"https://[{CANARY}"])
+async def test_an_origin_that_is_none_is_refused_without_repeating_it(stage: Stage, origin: str) -> None:
+    answer = await stage.api.get("/receivers", params={"origin": origin})
+    message = "write scheme, host and port, like https://hooks.example"
+    assert answer.json()["errors"] == [{"field": "origin", "message": message}]

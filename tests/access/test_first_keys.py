@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from app.access.api_key import make_key
 from app.access.first_key import ensure_admin_key, first_admin_key
+from app.access.scope import Scope
 from app.storage.audit import AuditStore
 from app.storage.database import Database
 from app.storage.keys import KeyStore
@@ -71,3 +73,9 @@ async def test_a_first_key_is_made_only_where_there_is_none(database: Database) 
     keys = KeyStore(database)
     await ensure_admin_key(keys, ADMIN_KEY)
     assert await first_admin_key(keys) is None
+
+
+async def test_a_bootstrap_key_that_exists_and_is_no_admin_key_is_not_called_good(database: Database) -> None:
+    keys = KeyStore(database)
+    api_key, _ = await make_key(keys, tenant="shop", name="", scopes=[Scope.JOBS_READ], expires_at=None, by="start")
+    assert not await ensure_admin_key(keys, api_key)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.errors import SettingsError
-from app.main import open_gateway
+from app.opening import open_gateway
 from tests.acceptance.stage import open_stage, settings_for
 
 OLD, NEW = "o" * 32, "n" * 32

@@ -1,16 +1,22 @@
-"""Callback endpoint: `POST /callbacks/{token}` on PostgreSQL while the gateway checks and settles, and how soon a caller
-hears.
+"""Callback endpoint: how fast `POST /callbacks/{token}` answers on PostgreSQL, alone and while the rest runs, and how soon a
+caller hears.
 
-Every callback bears the token of an open submission of its own, and makes the gateway ask the upstream, which says that the
-task has ended. The baseline is the usual webhook endpoint: FastAPI and SQLAlchemy's ORM, the body stored, one commit a request;
-it checks nothing and settles nothing.
+Every callback bears the token of an open submission of its own, and makes the gateway, one process with all of its duties, ask
+the upstream, which says that the task has ended. The baseline is the usual webhook endpoint: FastAPI and SQLAlchemy's ORM, the
+body stored, one commit a request, 20 connections; it checks nothing and settles nothing, and nothing else is asked of it.
 
-The second part: a caller waits for its job (`Prefer: wait`), the upstream calls back, and the time is taken from there to the
-caller's answer. The gateway must take in the callback, ask for the status, settle the job and read it for the caller; the
-baseline is what cannot be left out of it, one after the other: the callback stored by the usual endpoint, the status asked, the
-job read.
+There are two series. In the first the permitted rate holds the checks to 100 a second (`GATEWAY_UPSTREAM_STATUS_RATE`); what
+more is called back is only written down for now. In the second the rest runs: the rate holds nothing back, so that tasks are
+checked and jobs settled as fast as the processor allows, and 50 more jobs a second are posted and sent meanwhile. Told beside
+them are the checks that were made for each callback until the load ended, and the jobs that were sent. There are three rounds,
+in which the two series and the baseline take turns, each on a new database.
 
-Run it alone with: python -m tests.benchmarks.callback_endpoint [SECONDS] [ROUNDS]
+Last, a caller waits for its job (`Prefer: wait`), the upstream calls back, and the time is taken from there to the caller's
+answer. The gateway must take in the callback, ask for the status, settle the job and read it for the caller; the baseline is
+what cannot be left out of it, one after the other: the callback stored by the usual endpoint, the status asked, the job read.
+The two take turns, callback by callback.
+
+Run it alone with: python -m tests.benchmarks.callback_endpoint [SECONDS] [CALLBACKS_THAT_ARE_WAITED_FOR] [ROUNDS]
 """
 
 from __future__ import annotations
@@ -20,61 +26,97 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 from sqlalchemy import make_url
 
+from tests.benchmarks.durable import durable_postgres
 from tests.benchmarks.history import task_of, token_of
+from tests.benchmarks.load import posting_steadily
 from tests.benchmarks.measured import Figure, Line, Result, Say, machine, table
 from tests.benchmarks.open_tasks import SET, open_submissions, open_tasks
+from tests.benchmarks.rounds import compared, how_many, rotated
 from tests.benchmarks.servers import KEY, Server, baseline, gateway
 from tests.benchmarks.wrk import Load, post_callbacks
-from tests.databases import running_postgres
+from tests.databases import Postgres
 
 CONNECTIONS = (32, 128)
-CHECKS = 100  #: a second
+WARM = 2  #: seconds
+FULL = 5  #: seconds; a run with less only shows whether it works
+MOST = 4_000  #: callbacks a second, far more than there are
+HELD, FREE = "100", "10000"  #: checks a second
+POSTED = 50  #: jobs a second, while the rest runs
+GOAL = 1.0
 SETTINGS = {
     "GATEWAY_PUBLIC_BASE_URL": "http://127.0.0.1:9",  # who calls back is this benchmark
     "GATEWAY_UPSTREAM_SUBMIT_RATE": "1000",
+    "GATEWAY_UPSTREAM_MAX_IN_FLIGHT": "100000",
+    "GATEWAY_CALLBACK_GRACE": "10m",  # no check but for a callback
+    "GATEWAY_POLL_MIN": "10m",
+    "GATEWAY_POLL_MAX": "10m",
 }
 
+_HELD, _BUSY, _USUAL = "acknowledgements, checks held to 100/s", "acknowledgements while the rest runs", "one commit a request"
 
-def run(say: Say, seconds: int = 10, rounds: int = 300) -> list[Result]:
-    tokens = 8000 * (seconds * len(CONNECTIONS) + 2)  # more than can be used
-    with tempfile.TemporaryDirectory() as name, running_postgres(durable=True) as postgres:
+
+@dataclass(frozen=True)
+class Heard:
+    """What the callers saw of an endpoint, and what the gateway did meanwhile."""
+
+    load: Load
+    checks: int = 0
+    sent: int = 0  #: of the jobs that were posted
+
+
+Found = dict[int, Heard]  #: by connections
+
+
+def run(say: Say, seconds: int = 8, rounds: int = 300, repeats: int | None = None) -> list[Result]:
+    """`rounds` are the callbacks that somebody waits for, `repeats` the rounds of the loads."""
+    found: dict[str, list[Found]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name, durable_postgres() as postgres:
         folder = Path(name)
-        with postgres.fresh() as url, open_tasks(folder, "SUCCESS") as upstream:
-            settings = {**SETTINGS, "GATEWAY_UPSTREAM_BASE_URL": upstream.url, "GATEWAY_UPSTREAM_STATUS_RATE": str(CHECKS)}
-            asyncio.run(open_submissions(url, tokens, due_in=timedelta(hours=1)))
-            with gateway(url, folder, **settings) as server:
-                ours = _loads(server, seconds, tokens)
-                checked = httpx.get(f"{upstream.url}/asked", trust_env=False).json()["asked"]
-        say(f"gateway: {ours}; {checked} checks meanwhile")
-        with postgres.fresh() as theirs_url:
-            address = make_url(theirs_url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-            with baseline("callback_route", folder, BENCH_DATABASE_URL=address) as usual:
-                theirs = _loads(usual, seconds, tokens)
-                say(f"usual endpoint: {theirs}")
-                with postgres.fresh() as url, open_tasks(folder, "SUCCESS") as upstream:
-                    settings = {**SETTINGS, "GATEWAY_UPSTREAM_BASE_URL": upstream.url, "GATEWAY_UPSTREAM_STATUS_RATE": "1000"}
-                    with gateway(url, folder, **settings) as server:
-                        heard, least = asyncio.run(_until_told(server, upstream, usual, rounds))
-    return [*_endpoint(ours, theirs), Figure("checks made meanwhile", checked, "checks"), *_told(heard, least)]
+        runs: dict[str, Callable[[], Found]] = {
+            _HELD: partial(_ours, postgres, folder, seconds, HELD, 0),
+            _BUSY: partial(_ours, postgres, folder, seconds, FREE, POSTED),
+            _USUAL: partial(_theirs, postgres, folder, seconds),
+        }
+        for number in range(how_many(repeats, full=seconds >= FULL)):
+            for what in rotated(list(runs), number):
+                found[what].append(runs[what]())
+                say(f"round {number + 1}, {what}: {found[what][-1]}")
+        heard, least = _waited_for(postgres, folder, rounds)
+    series = [line for what in (_HELD, _BUSY) for n in CONNECTIONS for line in _lines(what, n, found[what], found[_USUAL])]
+    return [*series, *_told(heard, least)]
 
 
-def _endpoint(ours: dict[int, Load], theirs: dict[int, Load]) -> list[Line]:
-    usual, lines = "one commit a request", []
-    for n in CONNECTIONS:
-        what = f"acknowledgements, {n} connections"
-        lines += [
-            Line(what, ours[n].per_second, usual, theirs[n].per_second, "callbacks/s", 1.0),
-            Line(f"{what}, p99", ours[n].p99, usual, theirs[n].p99, "ms", 1.0, at_most=True),
-        ]
-    return lines
+def _lines(what: str, n: int, ours: Sequence[Found], theirs: Sequence[Found]) -> Iterator[Result]:
+    heard, usual = [found[n] for found in ours], [found[n] for found in theirs]
+    pace, late = ([[figure(one.load) for one in of] for of in (heard, usual)] for figure in (_rate, _p99_of))
+    yield from compared(f"{what}, {n} connections", pace[0], _USUAL, pace[1], "callbacks/s", GOAL)
+    yield from compared(f"{what}, {n} connections, p99", late[0], _USUAL, late[1], "ms", GOAL, at_most=True)
+    checks = statistics.median(one.checks / one.load.requests for one in heard)
+    yield Figure(f"{what}, {n} connections: checks meanwhile", checks, "a callback")
+    if what == _BUSY:
+        sent = statistics.median(one.sent / one.load.seconds for one in heard)
+        yield Figure(f"{what}, {n} connections: jobs sent, of {POSTED}/s posted", sent, "jobs/s")
+
+
+def _rate(load: Load) -> float:
+    return load.per_second
+
+
+def _p99_of(load: Load) -> float:
+    return load.p99
 
 
 def _told(heard: Sequence[float], least: Sequence[float]) -> list[Line]:
@@ -85,15 +127,76 @@ def _told(heard: Sequence[float], least: Sequence[float]) -> list[Line]:
     ]
 
 
-def _loads(server: Server, seconds: int, tokens: int) -> dict[int, Load]:
+def _ours(postgres: Postgres, folder: Path, seconds: int, checks: str, posted: int) -> Found:
+    with postgres.fresh() as url, open_tasks(folder, "SUCCESS") as upstream, httpx.Client(trust_env=False) as http:
+        rates = {"GATEWAY_UPSTREAM_BASE_URL": upstream.url, "GATEWAY_UPSTREAM_STATUS_RATE": checks}
+        asyncio.run(open_submissions(url, _tokens(seconds), due_in=timedelta(hours=1)))
+
+        def meanwhile() -> tuple[int, int]:
+            asked: int = http.get(f"{upstream.url}/asked").json()["asked"]
+            return asked, _sent(url)
+
+        with gateway(url, folder, **{**SETTINGS, **rates}) as server, _posting(server, folder, posted):
+            found = _loads(server, seconds, meanwhile)
+    if posted and not all(heard.sent for heard in found.values()):
+        raise RuntimeError(f"jobs were to be sent meanwhile: {found}")
+    return found
+
+
+def _theirs(postgres: Postgres, folder: Path, seconds: int) -> Found:
+    with _usual_endpoint(postgres, folder) as server:
+        return _loads(server, seconds, lambda: (0, 0))
+
+
+@contextmanager
+def _posting(server: Server, folder: Path, per_second: int) -> Iterator[None]:
+    if per_second:
+        with posting_steadily(per_second, server.url, KEY, folder):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _usual_endpoint(postgres: Postgres, folder: Path) -> Iterator[Server]:
+    with postgres.fresh() as url:
+        address = make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        with baseline("callback_route", folder, BENCH_DATABASE_URL=address) as server:
+            yield server
+
+
+def _sent(url: str) -> int:
+    """How many jobs the gateway has sent itself."""
+    with psycopg.connect(url) as connection:
+        [sent] = connection.execute("SELECT count(*) FROM submissions WHERE task_id LIKE 'made-%'").fetchone() or (0,)
+    return int(sent)
+
+
+def _tokens(seconds: int) -> int:
+    return MOST * (WARM + seconds * len(CONNECTIONS))
+
+
+def _loads(server: Server, seconds: int, meanwhile: Callable[[], tuple[int, int]]) -> Found:
     """Each load goes on with tokens that were not used before."""
     token, task = token_of(SET, 0)[:-1], task_of(SET, "")
-    post_callbacks(server.url, token, task, first=tokens - 16_000, count=tokens, connections=8, seconds=2)  # warm
-    share = (tokens - 16_000) // len(CONNECTIONS)
-    return {
-        n: post_callbacks(server.url, token, task, first=turn * share, count=tokens, connections=n, seconds=seconds)
-        for turn, n in enumerate(CONNECTIONS)
-    }
+    load = partial(post_callbacks, server.url, token, task, count=_tokens(seconds))
+    load(first=0, connections=8, seconds=WARM)
+    found = {}
+    for turn, n in enumerate(CONNECTIONS):
+        checks, sent = meanwhile()
+        heard = load(first=MOST * (WARM + turn * seconds), connections=n, seconds=seconds)
+        if heard.requests > MOST * seconds:
+            raise RuntimeError(f"{heard.requests} callbacks in {seconds} s: tokens were used twice")
+        checks_after, sent_after = meanwhile()
+        found[n] = Heard(heard, checks_after - checks, sent_after - sent)
+    return found
+
+
+def _waited_for(postgres: Postgres, folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    with _usual_endpoint(postgres, folder) as usual, postgres.fresh() as url, open_tasks(folder, "SUCCESS") as upstream:
+        rates = {"GATEWAY_UPSTREAM_BASE_URL": upstream.url, "GATEWAY_UPSTREAM_STATUS_RATE": "1000"}
+        with gateway(url, folder, **{**SETTINGS, **rates}) as server:
+            return asyncio.run(_until_told(server, upstream, usual, rounds))
 
 
 async def _until_told(server: Server, upstream: Server, usual: Server, rounds: int) -> tuple[list[float], list[float]]:

@@ -1,7 +1,9 @@
-"""What a callback costs with each kind of token, over HTTP: the medians of one run, and their ratio to an unknown token's.
+"""Callback tokens: what a callback costs with each kind of token, over HTTP, on SQLite: the medians of one run.
 
-Bad ones of every kind must cost the same, whatever is wrong with them. A good one costs more, since it is written down; that
-tells nothing that its 204 does not say. Run it with: python -m tests.benchmarks.callback_tokens [ROUNDS]
+The baseline is an unknown token. Bad ones of every kind must cost the same, whatever is wrong with them. A good one costs more,
+since it is written down; that tells nothing that its 204 does not say.
+
+Run it alone with: python -m tests.benchmarks.callback_tokens [ROUNDS]
 """
 
 from __future__ import annotations
@@ -12,34 +14,57 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
 from app import log
 from app.emulator import EmulatorOptions
-from app.main import Seams
+from app.gateway import Seams
 from tests.acceptance.stage import Stage, client, open_stage
+from tests.benchmarks.measured import Line, Result, Say, machine, table
 from tests.databases import sqlite_url
 from tests.storage.factory import HandClock
 
 BODY = b'{"code":200,"data":{"task_id":"task-1","status":"SUCCESS"}}'
+SAME = 1.15  #: times an unknown one's, at most
+UNKNOWN, GOOD = "unknown", "good"
 
 
-async def main(rounds: int) -> None:
+def run(say: Say, rounds: int = 300) -> list[Result]:
     log.configure(level=logging.ERROR)
+    costs = asyncio.run(_costs(rounds))
+    say(f"medians: { ({kind: f'{cost:.2f} ms' for kind, cost in costs.items()}) }")
+    return [
+        Line(
+            f"a callback, token: {kind}",
+            cost,
+            "an unknown one",
+            costs[UNKNOWN],
+            "ms",
+            None if kind == GOOD else SAME,
+            at_most=True,
+        )
+        for kind, cost in costs.items()
+        if kind != UNKNOWN
+    ]
+
+
+async def _costs(rounds: int) -> dict[str, float]:
+    """Milliseconds of a call, by the kind of token."""
     clock = HandClock(datetime.now(UTC))
     options = EmulatorOptions(run_seconds=(3600, 3600))
     with tempfile.TemporaryDirectory() as folder:
         async with open_stage(sqlite_url(Path(folder) / "gateway.db"), options, Seams(clock=clock)) as stage:
-            old = await token_of(stage, 1)
+            old = await _token_of(stage, 1)
             clock.advance(seconds=timedelta(hours=25).total_seconds())
-            good = await token_of(stage, 2)
-            tokens = {"unknown": "A" * 43, "short": "x", "long": "A" * 4000, "with slashes": "a/b/c", "old": old, "good": good}
-            tell(await measured(stage, tokens, rounds))
+            good = await _token_of(stage, 2)
+            tokens = {UNKNOWN: "A" * 43, "short": "x", "long": "A" * 4000, "with slashes": "a/b/c", "old": old, GOOD: good}
+            return {kind: median(times) for kind, times in (await _measured(stage, tokens, rounds)).items()}
 
 
-async def measured(stage: Stage, tokens: dict[str, str], rounds: int) -> dict[str, list[float]]:
+async def _measured(stage: Stage, tokens: Mapping[str, str], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each call, kind by kind; the kinds take turns, in another order each time."""
     spent: dict[str, list[float]] = {kind: [] for kind in tokens}
     kinds = list(tokens)
@@ -50,21 +75,13 @@ async def measured(stage: Stage, tokens: dict[str, str], rounds: int) -> dict[st
                 began = time.perf_counter()
                 answer = await upstream.post(f"/callbacks/{tokens[kind]}", content=BODY)
                 took = (time.perf_counter() - began) * 1000
-                assert answer.status_code == (204 if kind == "good" else 404), (kind, answer.text)
+                assert answer.status_code == (204 if kind == GOOD else 404), (kind, answer.text)
                 if number >= 20:  # the first ones open connections
                     spent[kind].append(took)
     return spent
 
 
-def tell(spent: dict[str, list[float]]) -> None:
-    usual = median(spent["unknown"])
-    for kind, times in spent.items():
-        print(
-            f"{kind:>14}: median {median(times):6.2f} ms, {median(times) / usual:5.2f} of an unknown one's, {len(times)} calls"
-        )
-
-
-async def token_of(stage: Stage, number: int) -> str:
+async def _token_of(stage: Stage, number: int) -> str:
     """The token that the task number `number` calls back with."""
     job = await stage.accept()
     async with asyncio.timeout(60):
@@ -74,4 +91,5 @@ async def token_of(stage: Stage, number: int) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 300))
+    print(machine())
+    print(table(run(lambda text: print(text, file=sys.stderr), *map(int, sys.argv[1:]))))

@@ -23,12 +23,13 @@ from pathlib import Path
 import psycopg
 from PIL import Image, ImageFilter
 
+from tests.benchmarks.durable import durable_postgres
 from tests.benchmarks.life import RUN_SECONDS, WARM, gateway_and_worker, live
 from tests.benchmarks.measured import Figure, Result, Say, machine, table
-from tests.benchmarks.old_snapshot import measure
 from tests.benchmarks.process_tree import cpu_seconds, parent_of
+from tests.benchmarks.steps import steps_a_second
 from tests.benchmarks.upstream import running_upstream
-from tests.databases import Postgres, running_postgres
+from tests.databases import Postgres
 
 CLAIMED = 10_000  #: jobs
 SMALL = 50.0  #: bytes a job; of smaller tables nothing is told
@@ -52,7 +53,7 @@ class Cost:
 
 
 def run(say: Say, jobs: int = 5_000, pictures: int = 300) -> list[Result]:
-    with tempfile.TemporaryDirectory() as name, running_postgres(durable=True) as postgres:
+    with tempfile.TemporaryDirectory() as name, durable_postgres() as postgres:
         folder = Path(name)
         plain = _cost(postgres, folder, jobs)
         say(f"{jobs} jobs: {plain}")
@@ -61,7 +62,7 @@ def run(say: Say, jobs: int = 5_000, pictures: int = 300) -> list[Result]:
         without, kept = _cost(postgres, folder, pictures), _cost(postgres, folder, pictures, picture)
         say(f"{pictures} jobs without pictures: {without}; with: {kept}")
         with postgres.fresh() as url:
-            parts = asyncio.run(measure(url, CLAIMED))
+            parts = asyncio.run(steps_a_second(url, CLAIMED))
     claims, looks = (sum(part[step] for part in parts) / len(parts) for step in ("claim", "claim checks"))
     disk = sorted(plain.disk.items(), key=lambda sized: -sized[1])
     return [
@@ -107,7 +108,7 @@ def _used(pids: Sequence[int]) -> list[float]:
 def _written(books: psycopg.Connection) -> int:
     """Bytes of the write-ahead log since the server was made."""
     [written] = books.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint").fetchone() or (0,)
-    return written
+    return int(written)
 
 
 def _sizes(books: psycopg.Connection) -> dict[str, int]:

@@ -1,43 +1,64 @@
 """Whole life: jobs accepted over HTTP, sent, called back, checked and settled, with their events, on PostgreSQL.
 
 The gateway (an API process and a worker process) against the same work with the same upstream calls, one submit and one check a
-job, written with FastAPI and Procrastinate, Celery on Redis, taskiq on Redis; and against taskiq's submit and record alone.
-The upstream and the load are processes of their own, and not counted. All start up and do some jobs before the clock runs.
-A CPU-second is one of the system's own processes, API and workers; where it says so, of its database and broker too.
+job, written with FastAPI and Procrastinate, Celery on Redis, taskiq on Redis. The upstream and the load are processes of their
+own, and not counted. All start up and do some jobs before the clock runs. A CPU-second is one of the system's own processes,
+API and workers; where it says so, of its database and broker too.
 
-Run it alone with: python -m tests.benchmarks.life [JOBS]
+There are three rounds, in which the systems take turns. After the first only the gateway goes on, with the peers that were the
+best in one of the figures; of the others there is one round, as their lines say. Celery's pools, threads and processes of
+several numbers, are tried with a tenth of the jobs; those that are the best in one of the figures are measured.
+
+The last lines are against taskiq's submit and record alone: nothing is accepted over HTTP, called back, checked or settled, and
+Redis is all that keeps it. First it is the gateway's whole life that stands beside it; there taskiq's processor includes what
+the process took that handed the tasks over, as the gateway's includes accepting. Then it is like for like, the sending alone:
+all jobs are queued before (the gateway's dispatch is paused, taskiq's worker is stopped), the upstream never calls back and no
+check comes due; the processor is that of the worker from then until all are recorded as sent.
+
+Run it alone with: python -m tests.benchmarks.life [JOBS] [ROUNDS]
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import LiteralString
 
+import httpx
 import psycopg
 
+from tests.benchmarks.durable import durable_postgres
 from tests.benchmarks.load import post_exactly
-from tests.benchmarks.measured import Line, Say, machine, table
+from tests.benchmarks.measured import Result, Say, machine, table
 from tests.benchmarks.process_tree import cpu_seconds, parent_of
 from tests.benchmarks.redis_server import RedisServer, running_redis
+from tests.benchmarks.rounds import compared, how_many, rotated
 from tests.benchmarks.servers import KEY, free_port, ready, running
 from tests.benchmarks.upstream import KEY as UPSTREAM_KEY
 from tests.benchmarks.upstream import Upstream, running_upstream
-from tests.databases import Postgres, running_postgres
+from tests.databases import Postgres
 
 TIMES_THE_BEST, TIMES_SUBMITS = 2.0, 1.0  #: the goals
 RUN_SECONDS = 1.0  #: of a task
+NEVER = 100_000.0  #: seconds, of a task that nobody hears of any more
 WARM = 200  #: jobs before the clock runs
+FULL = 2_000  #: jobs; a run with less only shows whether it works
 PATIENCE = 60  #: seconds without any news, then something is lost
 EVENTS = 4  #: of a job at least: accepted, sent, called back, settled
+POOLS = {"threads": "threads", "processes": "prefork"}  #: of Celery, in its own words
 AT_ONCE = "64"  #: tasks under way in a worker on asyncio
+CELERY = (("threads", 8), ("threads", 16), ("processes", 2), ("processes", 4), ("processes", 8))  #: pools that are tried
 
 
 @dataclass(frozen=True)
@@ -62,35 +83,87 @@ class Life:
         return self.jobs / (self.own_cpu + self.other_cpu)
 
 
-def run(say: Say, jobs: int = 10_000) -> list[Line]:
-    lives: dict[str, Life] = {}
-    with tempfile.TemporaryDirectory() as directory, running_postgres(durable=True) as postgres:
+@dataclass(frozen=True)
+class Measure:
+    """One of the figures that are compared."""
+
+    what: str
+    unit: str
+    of: Callable[[Life], float]
+
+
+PACE = Measure("whole life", "jobs/s", lambda life: life.per_second)
+OWN = Measure("whole life, own processes", "jobs/CPU-s", lambda life: life.per_own_cpu)
+ALL = Measure("whole life, database and broker counted", "jobs/CPU-s", lambda life: life.per_all_cpu)
+
+Found = Mapping[str, Sequence[Life]]  #: of each round
+Run = Callable[[], Mapping[str, Life]]
+
+
+def run(say: Say, jobs: int = 10_000, repeats: int | None = None) -> list[Result]:
+    """`repeats` are the rounds."""
+    found: dict[str, list[Life]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as directory, durable_postgres() as postgres:
         folder = Path(directory)
-        for name, start in _SYSTEMS.items():
-            lives[name] = _whole_life(start, postgres, folder, jobs)
-            say(f"{name}: {lives[name]}")
-        submits = _submits_alone(folder, jobs)
-        say(f"{_SUBMITS}: {submits}")
-    return _lines(lives.pop(_GATEWAY), lives, submits)
+        peers = {**_PEERS, **_best_of_celery(say, postgres, folder, jobs)}
+        runs = _runs(peers, postgres, folder, jobs)
+        for number in range(how_many(repeats, full=jobs >= FULL)):
+            for name in rotated(list(runs), number):
+                for what, life in runs[name]().items():
+                    found[what].append(life)
+                    say(f"round {number + 1}, {what}: {life}")
+            best = _best({peer: found[peer] for peer in peers})
+            runs = {name: once for name, once in runs.items() if name not in peers or name in best}
+    return [*_against_peers(found, list(peers)), *_against_submits(found)]
 
 
-def _lines(ours: Life, peers: Mapping[str, Life], submits: Life) -> list[Line]:
-    lines = []
-    for what, unit, figure in (
-        ("whole life", "jobs/s", lambda life: life.per_second),
-        ("whole life", "jobs/CPU-s", lambda life: life.per_own_cpu),
-        ("whole life, database and broker counted", "jobs/CPU-s", lambda life: life.per_all_cpu),
-    ):
-        best = max(peers, key=lambda peer: figure(peers[peer]))
-        goal = None if "counted" in what else TIMES_THE_BEST
-        lines += [
-            Line(what, figure(ours), peer, figure(life), unit, goal if peer == best else None) for peer, life in peers.items()
-        ]
-    return [
-        *lines,
-        Line("whole life", ours.per_own_cpu, _SUBMITS, submits.per_own_cpu, "jobs/CPU-s", TIMES_SUBMITS),
-        Line("whole life, database and broker counted", ours.per_all_cpu, _SUBMITS, submits.per_all_cpu, "jobs/CPU-s"),
-    ]
+def _runs(peers: Mapping[str, _Start], postgres: Postgres, folder: Path, jobs: int) -> dict[str, Run]:
+    def whole(name: str, start: _Start) -> Mapping[str, Life]:
+        return {name: _whole_life(start, postgres, folder, jobs)}
+
+    return {
+        **{name: partial(whole, name, start) for name, start in {_GATEWAY: gateway_and_worker, **peers}.items()},
+        _SUBMITS: partial(_submits_alone, folder, jobs),
+        _SENDING: partial(_sending_alone, postgres, folder, jobs),
+    }
+
+
+def _best(found: Found) -> set[str]:
+    """Who is the best in one of the figures."""
+    return {max(found, key=lambda name: _median(found[name], measure)) for measure in (PACE, OWN, ALL)}
+
+
+def _median(lives: Sequence[Life], measure: Measure) -> float:
+    return median(measure.of(life) for life in lives)
+
+
+def _against_peers(found: Found, peers: Sequence[str]) -> Iterator[Result]:
+    rounds = len(found[_GATEWAY])
+    for measure in (PACE, OWN, ALL):
+        best = max(peers, key=lambda peer: _median(found[peer], measure))
+        for peer in peers:
+            name = peer if len(found[peer]) == rounds else f"{peer}, one round"
+            yield from _beside(
+                measure.what, found[_GATEWAY], name, found[peer], measure, TIMES_THE_BEST if peer == best else None
+            )
+
+
+def _against_submits(found: Found) -> Iterator[Result]:
+    ours, theirs, name = found[_GATEWAY], found[_SUBMITS], "taskiq, submit and record"
+    yield from _beside("whole life against submit and record alone, own processes", ours, name, theirs, OWN, TIMES_SUBMITS)
+    yield from _beside(
+        "whole life against submit and record alone, database and broker counted", ours, name, theirs, ALL, TIMES_SUBMITS
+    )
+    sending, sent = found[_SENDING], found[_SENT]
+    yield from _beside("sending alone, the worker's processor", sending, name, sent, OWN, TIMES_SUBMITS)
+    yield from _beside("sending alone, database and broker counted", sending, name, sent, ALL)
+
+
+def _beside(
+    what: str, ours: Sequence[Life], baseline: str, theirs: Sequence[Life], measure: Measure, goal: float | None = None
+) -> list[Result]:
+    figures = [[measure.of(life) for life in lives] for lives in (ours, theirs)]
+    return [*compared(what, figures[0], baseline, figures[1], measure.unit, goal)]
 
 
 @dataclass(frozen=True)
@@ -98,23 +171,41 @@ class System:
     """One that runs."""
 
     url: str  #: of its API
-    pids: tuple[int, ...]  #: its own processes; what they started counts with them
+    pids: tuple[int, ...]  #: its own processes, the API first; what they started counts with them
     broker: tuple[int, ...]  #: likewise, beside the database
 
 
-def _whole_life(start: _Start, postgres: Postgres, folder: Path, jobs: int) -> Life:
+@dataclass(frozen=True)
+class _Stage:
+    """A system, what it works with, and our view of its database."""
+
+    system: System
+    upstream: Upstream
+    books: psycopg.Connection
+
+    def cpu(self, pids: Sequence[int]) -> tuple[float, float]:
+        """Seconds so far of these, and of the database with the broker."""
+        return cpu_seconds(pids), cpu_seconds((parent_of(self.books.info.backend_pid), *self.system.broker))
+
+
+@contextmanager
+def _stage(start: _Start, postgres: Postgres, folder: Path, run_seconds: float = RUN_SECONDS) -> Iterator[_Stage]:
     with ExitStack() as stack:
         database = stack.enter_context(postgres.fresh(empty=start is not gateway_and_worker))
-        upstream = stack.enter_context(running_upstream(folder, run_seconds=RUN_SECONDS))
+        upstream = stack.enter_context(running_upstream(folder, run_seconds=run_seconds))
         system = stack.enter_context(start(database, upstream.url, folder))
-        books = stack.enter_context(psycopg.connect(database, autocommit=True))
-        stores = (parent_of(books.info.backend_pid), *system.broker)
+        yield _Stage(system, upstream, stack.enter_context(psycopg.connect(database, autocommit=True)))
+
+
+def _whole_life(start: _Start, postgres: Postgres, folder: Path, jobs: int) -> Life:
+    with _stage(start, postgres, folder) as stage:
+        system, upstream, books = stage.system, stage.upstream, stage.books
         live(system, upstream, books, WARM, WARM)
-        own, others = cpu_seconds(system.pids), cpu_seconds(stores)
+        own, others = stage.cpu(system.pids)
         seconds = live(system, upstream, books, jobs, WARM + jobs)
-        life = Life(jobs, seconds, cpu_seconds(system.pids) - own, cpu_seconds(stores) - others)
+        own_after, others_after = stage.cpu(system.pids)
         _prove(start, upstream, books, WARM + jobs)
-    return life
+    return Life(jobs, seconds, own_after - own, others_after - others)
 
 
 def live(system: System, upstream: Upstream, books: psycopg.Connection, jobs: int, in_all: int) -> float:
@@ -156,6 +247,8 @@ def _row(books: psycopg.Connection, query: LiteralString) -> tuple[int, ...]:
     return row
 
 
+_RUNNING: LiteralString = """
+SELECT count(*), count(DISTINCT task_id) FROM jobs JOIN submissions USING (job_id) WHERE state = 'running'"""
 _OUR_BOOKS: LiteralString = """
 SELECT count(*) FILTER (WHERE state = 'succeeded' AND images::jsonb->>0 LIKE 'http%'), count(DISTINCT task_id),
        (SELECT count(*) FROM events) FROM jobs JOIN submissions USING (job_id)"""
@@ -194,11 +287,20 @@ def _procrastinate(database: str, upstream: str, folder: Path) -> Iterator[Syste
         yield system
 
 
+def _best_of_celery(say: Say, postgres: Postgres, folder: Path, jobs: int) -> dict[str, _Start]:
+    """Its pools that are the best in one of the figures, with a tenth of the jobs."""
+    pools, few = (CELERY, jobs // 10) if jobs >= FULL else (CELERY[1:3], 50)  # one of each kind, to see that it works
+    starts: dict[str, _Start] = {f"Celery on Redis, {n} {pool}": partial(_celery, pool, n) for pool, n in pools}
+    tried = {name: [_whole_life(start, postgres, folder, few)] for name, start in starts.items()}
+    say(f"tried with {few} jobs: {tried}")
+    return {name: starts[name] for name in starts if name in _best(tried)}
+
+
 @contextmanager
-def _celery(database: str, upstream: str, folder: Path) -> Iterator[System]:
-    """Threads, sixteen: two, four and eight processes were tried on two cores, and mostly took more processor a job."""
-    words = [*_PYTHON, "celery", "-A", f"{_named('celery_life')}:queue", "worker", "--pool", "threads", "--concurrency", "16"]
-    words += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+def _celery(pool: str, workers: int, database: str, upstream: str, folder: Path) -> Iterator[System]:
+    words = [*_PYTHON, "celery", "-A", f"{_named('celery_life')}:queue", "worker", "--loglevel", "WARNING"]
+    words += ["--pool", POOLS[pool], "--concurrency", str(workers)]
+    words += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     with running_redis(folder) as redis, _peer("celery_life", words, database, upstream, folder, redis) as system:
         yield system
 
@@ -225,25 +327,83 @@ def _peer(
             yield System(url, (api, tasks), (redis.pid,) if redis else ())
 
 
-def _submits_alone(folder: Path, jobs: int) -> Life:
-    with running_upstream(folder, run_seconds=RUN_SECONDS) as upstream, running_redis(folder) as redis:
+def _sending_alone(postgres: Postgres, folder: Path, jobs: int) -> Mapping[str, Life]:
+    with _stage(gateway_and_worker, postgres, folder, NEVER) as stage:
+        post_exactly(WARM, stage.system.url, KEY)
+        _sent(stage, WARM)
+        _dispatch(stage.system, "pause")
+        post_exactly(jobs, stage.system.url, KEY)
+        worker = stage.system.pids[1:]
+        own, others = stage.cpu(worker)
+        began = time.monotonic()
+        _dispatch(stage.system, "resume")
+        _sent(stage, WARM + jobs)
+        seconds = time.monotonic() - began
+        own_after, others_after = stage.cpu(worker)
+        seen = stage.upstream.figures()
+        if _row(stage.books, _RUNNING) != (WARM + jobs, WARM + jobs) or (seen.checks, seen.callbacks) != (0, 0):
+            raise RuntimeError(f"of {WARM + jobs} jobs (running, tasks): {_row(stage.books, _RUNNING)}; upstream: {seen}")
+    return {_SENDING: Life(jobs, seconds, own_after - own, others_after - others)}
+
+
+def _sent(stage: _Stage, in_all: int) -> None:
+    _until(lambda: (stage.upstream.figures().submits,), in_all, every=0.1)
+    _until(lambda: _row(stage.books, _RUNNING), in_all, every=0.02)
+
+
+def _dispatch(system: System, act: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    httpx.post(f"{system.url}/dispatch/{act}", headers=headers, trust_env=False).raise_for_status()
+
+
+def _submits_alone(folder: Path, jobs: int) -> Mapping[str, Life]:
+    """The whole, with what handing over took; and what the worker did from then on, with all there to be taken."""
+    with running_upstream(folder, run_seconds=NEVER) as upstream, running_redis(folder) as redis:
         environment = _environment(upstream.url, redis)
         with running(_taskiq_worker("taskiq_submit"), environment, folder) as worker:
-            _submit(environment, redis, WARM, WARM)
-            own, others = cpu_seconds([worker]), cpu_seconds([redis.pid])
-            seconds = _submit(environment, redis, jobs, WARM + jobs)
-            life = Life(jobs, seconds, cpu_seconds([worker]) - own, cpu_seconds([redis.pid]) - others)
+            _enqueue(environment, WARM)
+            _recorded(upstream, redis, WARM)
+            with _held(worker):
+                at_first, began = cpu_seconds([redis.pid]), time.monotonic()
+                enqueuing = _enqueue(environment, jobs)
+                own, queued, then = cpu_seconds([worker]), cpu_seconds([redis.pid]), time.monotonic()
+            _recorded(upstream, redis, WARM + jobs)
+            done = time.monotonic()
+            own, others = cpu_seconds([worker]) - own, cpu_seconds([redis.pid])
+            _until(lambda: (redis.count("result:*"),), WARM + jobs, every=1)
         if (seen := upstream.figures().submits) != WARM + jobs:
             raise RuntimeError(f"{seen} submits of {WARM + jobs} jobs")
-    return life
+    return {
+        _SUBMITS: Life(jobs, done - began, own + enqueuing, others - at_first),
+        _SENT: Life(jobs, done - then, own, others - queued),
+    }
 
 
-def _submit(environment: Mapping[str, str], redis: RedisServer, jobs: int, in_all: int) -> float:
-    """Enqueues so many and waits until the results of all are there; seconds."""
-    began = time.monotonic()
-    subprocess.run([*_PYTHON, _named("taskiq_submit"), str(jobs)], env={**os.environ, **environment}, check=True)
-    _until(lambda: (redis.count("result:*"),), in_all, every=0.1)
-    return time.monotonic() - began
+def _enqueue(environment: Mapping[str, str], jobs: int) -> float:
+    """The processor seconds that it took, without the start of the process that does it."""
+    words = [*_PYTHON, _named("taskiq_submit"), str(jobs)]
+    told = subprocess.run(words, env={**os.environ, **environment}, check=True, capture_output=True, text=True).stdout
+    return float(told)
+
+
+@contextmanager
+def _held(pid: int) -> Iterator[None]:
+    """What this process started is stopped meanwhile."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    assert children, "the worker's process is a child of this one"
+    for child in children:
+        os.kill(child, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGCONT)
+
+
+def _recorded(upstream: Upstream, redis: RedisServer, in_all: int) -> None:
+    """Returns when all are sent, and their results there: with the stream they are all that Redis keeps."""
+    _until(lambda: (upstream.figures().submits,), in_all, every=0.1)
+    _until(lambda: (redis.keys(),), in_all + 1, every=0.02)
 
 
 def _taskiq_worker(module: str) -> list[str]:
@@ -262,11 +422,10 @@ def _named(module: str) -> str:
 
 _Start = Callable[[str, str, Path], AbstractContextManager[System]]
 _PYTHON = (sys.executable, "-m")
-_GATEWAY, _SUBMITS = "gateway", "taskiq, submit and record alone"
-_SYSTEMS: Mapping[str, _Start] = {
-    _GATEWAY: gateway_and_worker, "Procrastinate": _procrastinate, "Celery on Redis": _celery, "taskiq on Redis": _taskiq,
-}  # fmt: skip
+_GATEWAY, _SENDING = "gateway", "gateway, sending alone"
+_SUBMITS, _SENT = "taskiq, submit and record alone", "taskiq, submit and record alone, once all are queued"
+_PEERS: Mapping[str, _Start] = {"Procrastinate": _procrastinate, "taskiq on Redis": _taskiq}
 
 if __name__ == "__main__":
     print(machine())
-    print(table(run(lambda text: print(text, file=sys.stderr), int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)))
+    print(table(run(lambda text: print(text, file=sys.stderr), *map(int, sys.argv[1:]))))

@@ -21,6 +21,7 @@ class Line:
     unit: str
     goal: float | None = None  #: of the ratio
     at_most: bool = False  #: the ratio is to stay below the goal, not above
+    bound: float | None = None  #: what the gateway's own figure is to stay below, whatever the baseline
 
     @property
     def ratio(self) -> float:
@@ -28,13 +29,16 @@ class Line:
 
     @property
     def met(self) -> bool | None:
-        if self.goal is None:
+        if self.goal is None and self.bound is None:
             return None
-        return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+        against = self.goal is None or (self.ratio <= self.goal if self.at_most else self.ratio >= self.goal)
+        return against and (self.bound is None or self.gateway <= self.bound)
 
     def row(self) -> str:
         figures = f"{_number(self.gateway)} | {self.baseline}: {_number(self.against)} | {self.unit}"
-        return f"| {self.what} | {figures} | {self.ratio:.2f} | {_goal(self)} | {_VERDICT[self.met]} |"
+        bound = "" if self.bound is None else f"≤ {self.bound:g} {self.unit}"
+        goals = ", ".join(goal for goal in (_goal(self), bound) if goal)
+        return f"| {self.what} | {figures} | {self.ratio:.2f} | {goals} | {_VERDICT[self.met]} |"
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the database went about one look, as EXPLAIN tells; kept beside the figures."""
+    """How a database went about one look, as EXPLAIN tells; kept beside the figures, in a file for each database."""
 
     what: str
     text: str
+    of: str  #: the database, and how much was in it
 
 
 Result = Line | Figure | Plan
@@ -76,11 +81,11 @@ def table(results: Sequence[Result]) -> str:
 
 
 def machine() -> str:
-    """The machine that the run was on."""
+    """The day, and the machine that the run was on."""
     model = next((line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = next((int(line.split()[1]) // 2**20 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
-    today = datetime.now(UTC).date()
-    return f"{today}, {os.cpu_count()} cores ({model}), {memory} GiB, Python {platform.python_version()}, {platform.system()}"
+    what = f"{os.cpu_count()} cores ({model}), {memory} GiB, Python {platform.python_version()}, {platform.system()}"
+    return f"{datetime.now(UTC).date()}, {what}"
 
 
 def _lines(path: str) -> list[str]:

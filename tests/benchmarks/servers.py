@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.benchmarks import process_tree
+
 KEY = "gw_bench_key_0123456789abcdef0123456789"
-_TICKS = os.sysconf("SC_CLK_TCK")
+ITSELF = "the gateway itself"
+ENDS = 60  #: seconds that a process is given for its end
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Server:
     pids: tuple[int, ...]
 
     def cpu_seconds(self) -> float:
-        """Of all its processes, since they began."""
-        return sum(_cpu(pid) for pid in self.pids)
+        """Of all its processes and what they started, since they began."""
+        return process_tree.cpu_seconds(self.pids)
 
     def cores(self, seconds: float) -> float:
         """How much of one core it uses, over that time from now on."""
@@ -36,13 +39,21 @@ class Server:
         return (self.cpu_seconds() - before) / (time.monotonic() - began)
 
     def resident_mib(self) -> float:
-        return sum(_resident(pid) for pid in self.pids) / 2**20
+        return process_tree.resident_mib(self.pids)
+
+    def peak_mib(self) -> float:
+        """The most that its processes ever held, or have held since `forget_peak`."""
+        return process_tree.peak_mib(self.pids)
+
+    def forget_peak(self) -> None:
+        process_tree.forget_peaks(self.pids)
 
 
 @contextmanager
 def gateway(database_url: str, folder: Path, *arguments: str, **settings: str) -> Iterator[Server]:
-    """`gateway serve`, one process."""
+    """`gateway serve`, one process. A setting that is `ITSELF` becomes its own address."""
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     environment = {
         "GATEWAY_DATABASE_URL": database_url,
         "GATEWAY_AUTO_MIGRATE": "true",
@@ -52,10 +63,10 @@ def gateway(database_url: str, folder: Path, *arguments: str, **settings: str) -
         "GATEWAY_BOOTSTRAP_ADMIN_KEY": KEY,
         "GATEWAY_IMAGE_STORE_URL": "off",
         "GATEWAY_LOG_FORMAT": "json",
-        **settings,
+        **{name: url if value == ITSELF else value for name, value in settings.items()},
     }
     with running([sys.executable, "-m", "app", "serve", "--port", str(port), *arguments], environment, folder) as pid:
-        yield ready(f"http://127.0.0.1:{port}", "/healthz", pid)
+        yield ready(url, "/healthz", pid)
 
 
 @contextmanager
@@ -76,11 +87,21 @@ def running(words: Sequence[str], environment: Mapping[str, str], folder: Path) 
         try:
             yield child.pid
         finally:
-            child.send_signal(signal.SIGTERM)
-            child.wait(60)
+            _end(child)
             log.seek(0)
             if child.returncode not in (0, -signal.SIGTERM):
                 print(log.read().decode()[-3000:], file=sys.stderr)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Asks it to end; one that does not is killed, and said to be."""
+    child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(ENDS)
+    except subprocess.TimeoutExpired:
+        print(f"process {child.pid} did not end within {ENDS} s, and was killed", file=sys.stderr)
+        child.kill()
+        child.wait()
 
 
 def free_port() -> int:
@@ -113,12 +134,3 @@ def _answers(url: str, path: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

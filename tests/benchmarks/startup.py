@@ -1,11 +1,13 @@
-"""Start-up and memory: from the command to the first answer of `/healthz`, and what the process then holds.
+"""Start-up and memory: from the command to the first answer, and what the process then holds.
 
-The baseline is a FastAPI app of one route under uvicorn. The gateway starts on a new SQLite database, which it makes, and on
-one that is there; on PostgreSQL, with the schema in place. The commands that only print are measured too, against a Python that
-does nothing. Times are medians of some starts. The memory is what is resident: idle, and after jobs were posted for some
-seconds by wrk at 32 connections, on PostgreSQL.
+The baseline is a FastAPI app of one route under uvicorn, which is asked for its `/docs`; the gateway is asked for `/healthz`.
+It starts on a new SQLite database, which it makes, and on one that is there; on PostgreSQL, with the schema in place. The
+commands that only print are measured too, against a Python that does nothing. Times are medians of some starts.
 
-Run it alone with: python -m tests.benchmarks.startup [STARTS] [SECONDS]
+The memory is that of one process that serves and works, on PostgreSQL: what is resident when it is idle, and the most that it
+ever held while jobs were accepted, sent, called back, checked and settled as fast as it can, all else being set as it was idle.
+
+Run it alone with: python -m tests.benchmarks.startup [STARTS] [JOBS]
 """
 
 from __future__ import annotations
@@ -19,16 +21,26 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
 
+import psycopg
+
+from tests.benchmarks.durable import durable_postgres
+from tests.benchmarks.life import RUN_SECONDS, System, live
 from tests.benchmarks.measured import Line, Result, Say, machine, table
-from tests.benchmarks.servers import KEY, Server, baseline, gateway
-from tests.benchmarks.wrk import post_jobs
-from tests.databases import running_postgres, sqlite_url
+from tests.benchmarks.servers import ITSELF, Server, baseline, gateway
+from tests.benchmarks.upstream import KEY as UPSTREAM_KEY
+from tests.benchmarks.upstream import running_upstream
+from tests.databases import sqlite_url
 
 SETTLES = 2.0  #: seconds after which a process that started is at rest
+OPEN = {
+    "GATEWAY_PUBLIC_BASE_URL": ITSELF,
+    "GATEWAY_UPSTREAM_MAX_IN_FLIGHT": "100000", "GATEWAY_UPSTREAM_SUBMIT_RATE": "10000",
+    "GATEWAY_UPSTREAM_STATUS_RATE": "10000",
+}  # fmt: skip
 
 
-def run(say: Say, starts: int = 7, seconds: int = 10) -> list[Result]:
-    with tempfile.TemporaryDirectory() as name, running_postgres(durable=True) as postgres, postgres.fresh() as url:
+def run(say: Say, starts: int = 7, jobs: int = 10_000) -> list[Result]:
+    with tempfile.TemporaryDirectory() as name, durable_postgres() as postgres, postgres.fresh() as url:
         folder = Path(name)
         made = sqlite_url(folder / "made.db")
         kinds: dict[str, Callable[[], AbstractContextManager[Server]]] = {
@@ -41,18 +53,28 @@ def run(say: Say, starts: int = 7, seconds: int = 10) -> list[Result]:
         say(f"starts: {times}")
         with baseline("hello", folder) as server:
             hello = _at_rest(server)
-        with gateway(url, folder) as server:
-            idle = _at_rest(server)
-        with gateway(url, folder, "--no-worker") as server:
-            load = post_jobs(server.url, KEY, connections=32, seconds=seconds)
-            loaded = server.resident_mib()
-        say(f"memory: hello {hello:.0f}, idle {idle:.0f}, loaded {loaded:.0f} MiB after {load}")
+        with postgres.fresh() as empty:
+            idle, peak = _memory(empty, folder, jobs)
+        say(f"memory: hello {hello:.0f}, idle {idle:.0f}, peak {peak:.0f} MiB")
     return [
         *(Line(f"start on {k}", times[k], "one route", times["hello"], "s") for k in kinds if k != "hello"),
         *_commands(starts),
         Line("memory, idle", idle, "one route, idle", hello, "MiB"),
-        Line(f"memory after {load.per_second * seconds:,.0f} jobs in {seconds} s", loaded, "idle", idle, "MiB"),
+        Line(f"memory at most, during {jobs:,} whole lives", peak, "idle", idle, "MiB"),
     ]
+
+
+def _memory(url: str, folder: Path, jobs: int) -> tuple[float, float]:
+    """MiB of the same process: idle, and at most until all jobs were settled."""
+    with running_upstream(folder, run_seconds=RUN_SECONDS) as upstream:
+        settings = {**OPEN, "GATEWAY_UPSTREAM_BASE_URL": upstream.url, "GATEWAY_UPSTREAM_API_KEY": UPSTREAM_KEY}
+        with (
+            gateway(url, folder, **settings) as server,
+            psycopg.connect(url, autocommit=True) as books,
+        ):
+            idle = _at_rest(server)
+            live(System(server.url, server.pids, ()), upstream, books, jobs, jobs)
+            return idle, server.peak_mib()
 
 
 def _starts(kinds: Mapping[str, Callable[[], AbstractContextManager[Server]]], starts: int) -> dict[str, float]:

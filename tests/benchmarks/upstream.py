@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,10 @@ class Upstream:
     """One that runs."""
 
     url: str
+    http: httpx.Client = field(repr=False)  #: kept open: who waits looks ten times a second
 
     def figures(self) -> Figures:
-        return Figures(**httpx.get(f"{self.url}/figures", trust_env=False).raise_for_status().json())
+        return Figures(**self.http.get("/figures").raise_for_status().json())
 
 
 @dataclass
@@ -56,9 +57,12 @@ def running_upstream(folder: Path, *, run_seconds: float, picture: Path | None =
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     words = [str(port), str(run_seconds), *([str(picture)] if picture else [])]
-    with running([sys.executable, "-m", "tests.benchmarks.upstream", *words], {}, folder):
+    with (
+        running([sys.executable, "-m", "tests.benchmarks.upstream", *words], {}, folder),
+        httpx.Client(base_url=url, trust_env=False, timeout=60) as http,
+    ):
         ready(url, "/figures")
-        yield Upstream(url)
+        yield Upstream(url, http)
 
 
 @dataclass
@@ -153,7 +157,7 @@ async def _body(receive: _Receive) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body
 

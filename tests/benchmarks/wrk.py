@@ -44,9 +44,14 @@ end
 class Load:
     """What the callers saw."""
 
-    per_second: float
+    requests: int  #: answered
+    seconds: float
     p50: float  #: milliseconds
     p99: float  #: milliseconds
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
 
 
 def post_jobs(url: str, key: str, *, connections: int, seconds: int) -> Load:
@@ -74,4 +79,4 @@ def _load(requests: str, url: str, connections: int, seconds: int) -> Load:
     found = json.loads(told.strip().splitlines()[-1])
     if found["refused"] or found["broken"]:
         raise RuntimeError(f"not everything was accepted: {found}")
-    return Load(found["requests"] / found["seconds"], found["p50"], found["p99"])
+    return Load(found["requests"], found["seconds"], found["p50"], found["p99"])

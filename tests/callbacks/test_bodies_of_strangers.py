@@ -114,7 +114,7 @@ def served(receiver: FewBodies) -> httpx.AsyncClient:
     app.include_router(router)
 
     async def with_gateway(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, "state": {"gateway": SimpleNamespace(receiver=receiver)}}, receive, send)
+        await app({**scope, "state": {"gateway": SimpleNamespace(callbacks=receiver)}}, receive, send)
 
     return httpx.AsyncClient(transport=httpx.ASGITransport(with_gateway), base_url="http://gateway")
 

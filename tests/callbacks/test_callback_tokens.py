@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from app.callbacks.receive import READ_AT_ONCE_MAX, Receiver
+from app.callbacks.receive import READ_AT_ONCE_MAX, CallbackReceiver
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.states import JobState
 from app.metrics import Metrics
@@ -32,11 +32,11 @@ BODY = b'{"data":{"task_id":"task-1"}}'
 
 
 @pytest.fixture
-def receiver(factory: Factory) -> Receiver:
+def receiver(factory: Factory) -> CallbackReceiver:
     lives = LifeStore(factory.database)
     gate, watchers = GateStore(factory.database), Watchers(lives)
     settlement = Settlement(lives, gate, factory.policy, GatePolicy(), Wakes(), watchers, Metrics())
-    return Receiver(ReceiptStore(factory.database), settlement)
+    return CallbackReceiver(ReceiptStore(factory.database), settlement)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def tokens(factory: Factory, clock: HandClock) -> dict[str, str]:
 
 
 async def test_every_kind_of_token_is_looked_up_by_the_same_statements_and_only_read(
-    receiver: Receiver, database: Database, tokens: dict[str, str]
+    receiver: CallbackReceiver, database: Database, tokens: dict[str, str]
 ) -> None:
     await looked_up(receiver, database, UNKNOWN)  # connections are made now
     found = {kind: await looked_up(receiver, database, token) for kind, token in tokens.items()}
@@ -66,7 +66,7 @@ async def test_every_kind_of_token_is_looked_up_by_the_same_statements_and_only_
 
 
 async def test_a_token_whose_time_ends_after_it_was_looked_up_is_unknown(
-    receiver: Receiver, factory: Factory, clock: HandClock
+    receiver: CallbackReceiver, factory: Factory, clock: HandClock
 ) -> None:
     life = await factory.in_state(JobState.RUNNING)
     assert await receiver.knows("token-of-1")
@@ -74,14 +74,14 @@ async def test_a_token_whose_time_ends_after_it_was_looked_up_is_unknown(
     assert await receiver.receive("token-of-1", None, BODY) is CallbackOutcome.UNKNOWN
 
 
-async def test_a_task_that_a_large_body_names_is_found(receiver: Receiver, factory: Factory) -> None:
+async def test_a_task_that_a_large_body_names_is_found(receiver: CallbackReceiver, factory: Factory) -> None:
     life = await factory.in_state(JobState.UNCONFIRMED)
     body = json.dumps({"data": {"task_id": "task-named-at-length", "response": ["x" * READ_AT_ONCE_MAX]}}).encode()
     assert await receiver.receive("token-of-1", None, body) is CallbackOutcome.CANDIDATE
     assert (await factory.find(life.job.job_id)).submissions[0].candidates == ("task-named-at-length",)
 
 
-async def test_only_a_hash_of_the_token_reaches_the_database(receiver: Receiver, database: Database) -> None:
+async def test_only_a_hash_of_the_token_reaches_the_database(receiver: CallbackReceiver, database: Database) -> None:
     with statements_of(database) as sent:
         assert not await receiver.knows(UNKNOWN)
         await receiver.receive(UNKNOWN, None, BODY)
@@ -89,7 +89,7 @@ async def test_only_a_hash_of_the_token_reaches_the_database(receiver: Receiver,
     assert UNKNOWN not in repr(sent)
 
 
-async def test_tokens_that_arrive_together_share_one_lookup(receiver: Receiver, database: Database) -> None:
+async def test_tokens_that_arrive_together_share_one_lookup(receiver: CallbackReceiver, database: Database) -> None:
     await receiver.knows(UNKNOWN)
     with steps_of(database) as steps:
         await asyncio.gather(*(receiver.knows(f"{number}") for number in range(50)))
@@ -121,7 +121,7 @@ async def test_the_body_is_read_whatever_the_token(stage: Stage) -> None:
             assert (too_long.status_code, too_long.json()["code"]) == (413, "content_too_large"), path
 
 
-async def looked_up(receiver: Receiver, database: Database, token: str) -> tuple[bool, list[str]]:
+async def looked_up(receiver: CallbackReceiver, database: Database, token: str) -> tuple[bool, list[str]]:
     with steps_of(database) as steps:
         known = await receiver.knows(token)
     return known, steps

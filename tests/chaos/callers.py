@@ -18,8 +18,8 @@ from tests.chaos.stage import Stage
 from tests.chaos.upstream import MARKED, markers
 from tests.crash.processes import ADMIN_KEY, ONE_REQUEST_EACH, PATIENCE, wait_for
 
-AT_ONCE = 6
-PAUSE = 1.2  #: seconds between two orders of one caller, at the longest
+AT_ONCE = 10
+PAUSE = 1.0  #: seconds between two orders of one caller, at the longest
 TIMEOUT = 60.0  #: seconds; a process that is frozen answers when it is thawed
 LONG = 1200.0  #: seconds that the orders of a round may take
 
@@ -37,6 +37,17 @@ class Answer:
     status: int | None  #: None where the connection was refused or cut
     code: str | None = None  #: of a problem
     told: str = ""  #: what it said, where it was no success
+    noted_at: float = field(default_factory=time.time)  #: Unix seconds
+
+    @property
+    def since(self) -> float:
+        """Unix seconds."""
+        return self.noted_at - (self.ended - self.began)
+
+    @property
+    def until(self) -> float:
+        """Unix seconds."""
+        return self.noted_at
 
     @property
     def is_away(self) -> bool:
@@ -55,20 +66,24 @@ class Order:
     ids: list[str] = field(default_factory=list)  #: one for each 2xx; all the same, or it was accepted twice
     retries: list[str] = field(default_factory=list)  #: ids of the jobs that retries of it made
     may_be_there: bool = False  #: a request was cut off, so that nobody knows
+    accepted_at: float | None = None  #: Unix seconds: when the request was begun that was accepted
     cancel_asked: bool = False
+    cancel_answered: int | None = None  #: with this status; None where nobody was asked, or nobody answered
+    retry_asked: bool = False
 
 
 class Callers:
     """Order until they are stopped. Everything that is chance comes of the seed and the number of the order."""
 
-    def __init__(self, stage: Stage, seed: int, pause: float = PAUSE) -> None:
-        self._stage, self._seed, self._pause = stage, seed, pause
+    def __init__(self, stage: Stage, seed: int) -> None:
+        self._stage, self._seed = stage, seed
         self._faults = list(MARKED)
         Random(seed).shuffle(self._faults)
         self._numbers = count()
         self._stop = threading.Event()
         self.answers: list[Answer] = []
         self.orders: list[Order] = []
+        self.shown: list[dict[str, Any]] = []  #: jobs, whenever one was shown that was settled
         self.failures: list[BaseException] = []
 
     @contextmanager
@@ -97,6 +112,14 @@ class Callers:
         wanted = self.accepted() + more
         self._until(lambda: self.accepted() >= wanted)
 
+    def until(self, look: Callable[[], bool], seconds: float) -> bool:
+        """Whether it came true in this time, while orders come in."""
+        try:
+            self._until(look, seconds)
+        except AssertionError:
+            return False
+        return True
+
     def until_orders(self, number: int) -> None:
         self._until(lambda: len(self.orders) >= number, LONG)
 
@@ -113,7 +136,7 @@ class Callers:
             headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=TIMEOUT, trust_env=False, limits=ONE_REQUEST_EACH
         ) as http:
             try:
-                while not self._stop.wait(pace.uniform(0, self._pause)):
+                while not self._stop.wait(pace.uniform(0, PAUSE)):
                     self._live_one(http, next(self._numbers))
             except BaseException as error:  # told by `running`'s thread, which asserts
                 self.failures.append(error)
@@ -134,7 +157,8 @@ class Callers:
                 self._accepted(http, order, dice, what="repeat")
             case "cancel":
                 order.cancel_asked = True
-                self._ask(http, "cancel", dice, "POST", f"/jobs/{order.ids[0]}/cancel")
+                answer = self._ask(http, "cancel", dice, "POST", f"/jobs/{order.ids[0]}/cancel")
+                order.cancel_answered = answer.status_code if answer is not None else None
             case "wait and retry":
                 self._retry(http, order, dice)
             case "look around":
@@ -148,9 +172,11 @@ class Callers:
         headers = {"Idempotency-Key": order.key} if order.key else {}
         body = {"prompt": order.prompt, "size": "768*1024", **({"callback_url": order.receiver} if order.receiver else {})}
         while order.key or what == "accept":
+            began = time.time()
             answer = self._ask(http, what, dice, "POST", "/jobs", headers=headers, json=body)
             if answer is not None and answer.is_success:
                 order.ids.append(answer.json()["id"])
+                order.accepted_at = order.accepted_at or began
                 return True
             order.may_be_there |= answer is None or answer.status_code == 503  # a commit that broke off may stand
             if not order.key or self._stop.wait(dice.uniform(0.05, 0.3)):
@@ -161,6 +187,7 @@ class Callers:
         shown = self._ask(http, "show", dice, "GET", f"/jobs/{order.ids[0]}", headers={"Prefer": "wait=4"})
         if shown is None or shown.status_code != 200:
             return
+        order.retry_asked = True
         double = {"accept_double_billing": "true"} if dice.random() < 0.5 else {}
         answer = self._ask(http, "retry", dice, "POST", f"/jobs/{order.ids[0]}/retry", params=double)
         if answer is not None and answer.is_success:
@@ -176,7 +203,17 @@ class Callers:
             self.answers.append(Answer(what, replica, began, time.monotonic(), None, told=repr(error)))
             return None
         self.answers.append(_noted(what, replica, began, answer))
+        self.shown += [job for job in _jobs_in(answer) if job["finished_at"]]
         return answer
+
+
+def _jobs_in(answer: httpx.Response) -> list[dict[str, Any]]:
+    """The jobs that it shows."""
+    if not answer.is_success:
+        return []
+    told = answer.json()
+    found: list[dict[str, Any]] = told.get("jobs", [told] if "state" in told else [])
+    return found
 
 
 def _noted(what: str, replica: Replica, began: float, answer: httpx.Response) -> Answer:

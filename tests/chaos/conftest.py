@@ -7,13 +7,21 @@ from random import SystemRandom
 
 import pytest
 
-FEW = 50
+FEW = 80  #: enough for each fault to be asked for by one of them
+
+
+def wanted_jobs() -> int:
+    return int(os.environ.get("GATEWAY_CHAOS_JOBS") or FEW)
+
+
+def rounds_of(jobs: int) -> int:
+    return max(1, jobs // 300)
 
 
 @pytest.fixture
 def jobs() -> int:
     """How many jobs are ordered at least."""
-    return int(os.environ.get("GATEWAY_CHAOS_JOBS") or FEW)
+    return wanted_jobs()
 
 
 @pytest.fixture
@@ -25,4 +33,4 @@ def seed() -> int:
 @pytest.fixture
 def rounds(jobs: int) -> int:
     """How often all of it goes wrong."""
-    return max(1, jobs // 300)
+    return rounds_of(jobs)

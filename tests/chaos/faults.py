@@ -4,26 +4,58 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from app.lifecycle.ownership import hash_token
 from tests.chaos.callers import Callers
 from tests.chaos.full_disk import Volume
 from tests.chaos.hurry import LEASE
 from tests.chaos.receiver import Mood, Receiver
-from tests.chaos.replica import Replica
+from tests.chaos.replica import Log, Replica
 from tests.chaos.stage import Stage
+from tests.chaos.trouble import Kind
+from tests.crash.processes import wait_for
 from tests.databases import PostgresServer
 
 ENOUGH = 3  #: answers of callers by which a fault was felt
-OURS = "application_name LIKE 'qwen-image-gateway%' AND datname = current_database()"
+TRIES = 40  #: times that a process is frozen until it was amid a submit, and amid no transaction
+LONG_ENOUGH = 10.0  #: seconds that a process gets to send something
+LOOK_EVERY = 0.5  #: seconds between two looks into the database
+
+_LEASED = "SELECT job_id, number, token_hash FROM submissions WHERE lease_until IS NOT NULL"
+_LOST = "SELECT job_id, data FROM events WHERE type = 'answer_lost'"
+_LEASE_ENDED = "before its lease ended"
+_STUCK = """
+    SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'qwen-image-gateway%' AND datname = current_database()
+      AND state = 'idle in transaction' AND state_change < now() - interval '2 seconds'"""
+_END_THEM = """
+    WITH ours AS (SELECT pid, state FROM pg_stat_activity
+                  WHERE application_name LIKE 'qwen-image-gateway%' AND datname = current_database())
+    SELECT state, pg_terminate_backend(pid) FROM ours WHERE EXISTS (SELECT 1 FROM ours WHERE state <> 'idle')"""
+
+Submission = tuple[Any, int]  #: its job and number
+
+
+class AtAnyTime:
+    """A fault that needs to wait for nothing before it begins."""
+
+    def ready(self) -> None:
+        return
 
 
 @dataclass
 class Killed:
-    """SIGKILL, and started again."""
+    """SIGKILL while something is being sent, and started again."""
 
+    stage: Stage = field(repr=False)
     replica: Replica
-    callers: Callers
+    callers: Callers = field(repr=False)
+    kind: Kind = Kind.KILLED
     _before: int = field(default=0, repr=False)
+
+    def ready(self) -> None:
+        self.replica.hands.acquire()
+        _until_it_sends(self.stage, self.replica)
 
     def begin(self) -> None:
         self._before = self._count()
@@ -33,7 +65,10 @@ class Killed:
         return self._count() >= self._before + ENOUGH
 
     def end(self) -> None:
-        self.replica.start()
+        try:
+            self.replica.start()
+        finally:
+            self.replica.hands.release()
 
     def _count(self) -> int:
         """Whoever asks an API is refused; of a worker's death nobody hears, and jobs are accepted all the same."""
@@ -42,56 +77,117 @@ class Killed:
 
 @dataclass
 class Frozen:
-    """SIGSTOP until its leases have run out, then SIGCONT: it wakes up in the middle of what it did."""
+    """SIGSTOP amid a submit until its lease has run out, then SIGCONT: it wakes up in the middle of what it did.
 
+    Felt when another process has taken over a submission that it had in hand; where there is no other, when its lease is over.
+    """
+
+    stage: Stage = field(repr=False)
     replica: Replica
+    kind: Kind = Kind.FROZEN
     _since: float = field(default=0, repr=False)
+    _in_hand: set[Submission] = field(default_factory=set, repr=False)
+    _tries: int = field(default=0, repr=False)
+    _looked_at: float = field(default=0, repr=False)
+
+    def ready(self) -> None:
+        self.replica.hands.acquire()
+        _until_it_sends(self.stage, self.replica)
 
     def begin(self) -> None:
-        self._since = time.monotonic()
-        self.replica.freeze()
+        self._tries = 0
+        self._freeze()
 
     def felt(self) -> bool:
-        return time.monotonic() > self._since + LEASE.total_seconds() + 1
+        """Asked now and then: each time looks into the database."""
+        now = time.monotonic()
+        if now < self._looked_at + LOOK_EVERY:
+            return False
+        self._looked_at = now
+        if not self._in_hand or (now < self._since + LEASE.total_seconds() / 2 and self._holds_up_all()):
+            self._freeze_again()
+            return False
+        if len(self.stage.replicas) == 1:
+            return now > self._since + LEASE.total_seconds() + 1
+        return self._was_taken_over()
 
     def end(self) -> None:
         self.replica.thaw()
+        self.replica.hands.release()
+
+    def _freeze(self) -> None:
+        self._tries += 1
+        self.replica.freeze()
+        self._since, self._in_hand = time.monotonic(), _in_hand(self.stage, self.replica)
+
+    def _freeze_again(self) -> None:
+        assert self._tries < TRIES, "it never had a submission in hand"
+        self.replica.thaw()
+        _until_it_sends(self.stage, self.replica)
+        self._freeze()
+
+    def _holds_up_all(self) -> bool:
+        """It was struck amid a transaction, and others wait for it: for 30 s, until the database ends its connection."""
+        return not self.stage.is_sqlite and self.stage.rows(_STUCK) != [(0,)]
+
+    def _was_taken_over(self) -> bool:
+        lost = self.stage.rows(_LOST)
+        return any((job_id, data["submission"]) in self._in_hand for job_id, data in lost if _LEASE_ENDED in data["detail"])
+
+
+def _in_hand(stage: Stage, replica: Replica) -> set[Submission]:
+    """What it has sent, and holds a lease of, and has no answer to: as the upstream says, by the port that it sent from."""
+    ports = replica.ports()
+    tokens = {hash_token(token) for port, token in stage.upstream.under_way() if port in ports}
+    return {(job_id, number) for job_id, number, token in stage.rows(_LEASED) if bytes(token) in tokens}
+
+
+def _until_it_sends(stage: Stage, replica: Replica) -> None:
+    """Returns when it is amid a submit; or, so that a worker that gets little to do is struck too, after a while."""
+    until = time.monotonic() + LONG_ENOUGH
+
+    def sends() -> bool:
+        ports = replica.ports()
+        return any(port in ports for port, _ in stage.upstream.under_way()) or time.monotonic() > until
+
+    wait_for(sends)
 
 
 @dataclass
-class ClockJumps:
-    """Killed, and started with a wall clock that is ahead; then killed again, and the clock is right again: it jumped back."""
+class ClockJumps(AtAnyTime):
+    """The wall clock of a running process jumps, and later it jumps back."""
 
+    stage: Stage = field(repr=False)
     replica: Replica
-    callers: Callers
-    ahead: float  #: seconds
+    callers: Callers = field(repr=False)
+    by: float  #: seconds; negative is back first, and forward later
+    kind: Kind = Kind.CLOCK
     _before: int = field(default=0, repr=False)
 
     def begin(self) -> None:
         self._before = self.callers.accepted()
-        self.replica.kill()
-        self.replica.start(clock_offset=self.ahead)
+        self.stage.set_clock(self.replica, self.by)
 
     def felt(self) -> bool:
         return self.callers.accepted() >= self._before + ENOUGH
 
     def end(self) -> None:
-        self.replica.kill()
-        self.replica.start()
+        self.stage.set_clock(self.replica, 0)
 
 
 @dataclass
-class PostgresStopped:
+class PostgresStopped(AtAnyTime):
     """Stopped, `fast` or `immediate`, and started again."""
 
-    server: PostgresServer
-    callers: Callers
-    mode: str
+    server: PostgresServer = field(repr=False)
+    callers: Callers = field(repr=False)
+    mode: Literal["fast", "immediate"]
+    kind: Kind = Kind.DATABASE
     _before: int = field(default=0, repr=False)
 
     def begin(self) -> None:
         self._before = self.callers.turned_away()
-        self.server._run("pg_ctl", "stop", "-w", "-s", "-m", self.mode, "-D", str(self.server._data))
+        self.server.stop(self.mode)
 
     def felt(self) -> bool:
         return self.callers.turned_away() >= self._before + ENOUGH
@@ -101,16 +197,17 @@ class PostgresStopped:
 
 
 @dataclass
-class BackendsEnded:
-    """Every connection of the gateway is cut, amid whatever it does."""
+class BackendsEnded(AtAnyTime):
+    """Every connection of the gateway is cut, amid what at least one of them does."""
 
-    stage: Stage
+    stage: Stage = field(repr=False)
+    kind: Kind = Kind.DATABASE
 
     def begin(self) -> None:
-        assert self.stage.rows(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
+        return
 
     def felt(self) -> bool:
-        return True
+        return any(state != "idle" for state, _ in self.stage.rows(_END_THEM))
 
     def end(self) -> None:
         return
@@ -121,8 +218,13 @@ class DiskFull:
     """The volume of the database has no byte left, and then it has again."""
 
     volume: Volume
-    callers: Callers
+    replica: Replica
+    callers: Callers = field(repr=False)
+    kind: Kind = Kind.DATABASE
     _before: int = field(default=0, repr=False)
+
+    def ready(self) -> None:
+        self.replica.hands.acquire()  # a process that is started finds a disk to start on
 
     def begin(self) -> None:
         self._before = self.callers.turned_away()
@@ -133,67 +235,68 @@ class DiskFull:
 
     def end(self) -> None:
         self.volume.empty()
+        self.replica.hands.release()
 
 
 @dataclass
-class StoreGone:
+class StoreGone(AtAnyTime):
     """In the place of the picture store's folder lies a file; later the folder is back, with what it held.
 
     (Rights would not do: whoever is root writes all the same.)
     """
 
-    stage: Stage
-    _before: int = field(default=0, repr=False)
+    stage: Stage = field(repr=False)
+    kind: Kind = Kind.STORE
+    _logs: list[Log] = field(default_factory=list, repr=False)
 
     def begin(self) -> None:
-        self._before = self._complaints()
+        self._logs = self.stage.log_from_now()
         self.stage.pictures.take_away()
 
     def felt(self) -> bool:
-        return self._complaints() > self._before
+        return any("picture store" in str(line.get("reason")) for log in self._logs for line in log.lines())
 
     def end(self) -> None:
         self.stage.pictures.bring_back()
 
-    def _complaints(self) -> int:
-        return sum("picture store" in str(line.get("reason")) for line in self.stage.log())
-
 
 @dataclass
-class ReceiverMoody:
+class ReceiverMoody(AtAnyTime):
     """A receiver fails, hangs, or is not there; then it is well again."""
 
-    stage: Stage
-    receiver: Receiver
+    stage: Stage = field(repr=False)
+    receiver: Receiver = field(repr=False)
     mood: Mood
+    kind: Kind = Kind.RECEIVER
     _before: int = field(default=0, repr=False)
+    _logs: list[Log] = field(default_factory=list, repr=False)
 
     def begin(self) -> None:
-        self._before = self._attempts()
+        self._before, self._logs = len(self.receiver.arrivals), self.stage.log_from_now()
         self.receiver.be(self.mood)
 
     def felt(self) -> bool:
-        return self._attempts() > self._before
+        """As the receiver counts; where it is not there, as the gateway does."""
+        if self.mood is not Mood.GONE:
+            return len(self.receiver.arrivals) > self._before
+        return any(self._is_mine(line) for log in self._logs for line in log.lines())
 
     def end(self) -> None:
         self.receiver.be(Mood.WELL)
 
-    def _attempts(self) -> int:
-        """As the receiver counts them; where it is not there, as the gateway does."""
-        if self.mood is not Mood.GONE:
-            return len(self.receiver.arrivals)
-        mine = f":{self.receiver.port}"
-        tried = (line for line in self.stage.log() if line.get("event") == "delivery" and line.get("status") is None)
-        return sum(str(line["origin"]).endswith(mine) for line in tried)
+    def _is_mine(self, line: dict[str, Any]) -> bool:
+        tried = line.get("event") == "delivery" and line.get("status") is None
+        return tried and str(line["origin"]).endswith(f":{self.receiver.port}")
 
 
 @dataclass
-class UpstreamAway:
+class UpstreamAway(AtAnyTime):
     """Every request to the upstream is answered alike, and badly."""
 
-    stage: Stage
-    callers: Callers
+    stage: Stage = field(repr=False)
+    callers: Callers = field(repr=False)
     how: str
+    kind: Kind = Kind.UPSTREAM
     _before: int = field(default=0, repr=False)
 
     def begin(self) -> None:

@@ -1,20 +1,19 @@
 """`gateway serve` and `gateway worker` in a hurry: what takes minutes takes seconds. Run as a module, by the tests.
 
-CLOCK_OFFSET says by how many seconds the wall clock of this process is off.
+CLOCK_FILE names the file that says by how much the wall clock of this process is off.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from datetime import timedelta
+from pathlib import Path
 
 from tests.chaos.shifted_clock import shift_clock
 
 
 def main() -> None:
-    if offset := float(os.environ.get("CLOCK_OFFSET", "0")):
-        shift_clock(timedelta(seconds=offset))
+    shift_clock(Path(os.environ["CLOCK_FILE"]))
     from app.cli.exits import OUT_OF_REACH, USAGE  # only now, so that all that is imported sees that clock
     from app.errors import SettingsError, StorageUnavailableError
     from tests.chaos.hurry import serve, work

@@ -11,9 +11,11 @@ from datetime import timedelta
 from app import log
 from app.cli.server import run_server
 from app.config import Settings
+from app.gateway import Seams
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.policy import Policy
-from app.main import Seams, create_app, open_gateway
+from app.main import create_app
+from app.opening import open_gateway
 from app.upstream.client import Timeouts
 
 LEASE = timedelta(seconds=10)  #: less a submit's time and the dispatcher's margin of 5 s, three are left for a slow machine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ from app.lifecycle.states import NOT_ACCEPTED, READ_TO_THE_END, SETTLED
 from tests.chaos.callers import Answer, Order
 from tests.chaos.ledger import Ledger
 from tests.chaos.receiver import Arrival
+from tests.chaos.trouble import Kind, Trouble
 from tests.chaos.upstream import LIE, UNREADABLE
 
 Tasks = Sequence[dict[str, Any]]
+Painted = Callable[[str], str | None]
+RECOVERY = 5.0  #: seconds in which a gateway finds a database that is back
 
 #: What each request may be answered, besides a 503 that says when to come again: docs/api.md.
 DOCUMENTED: dict[str, set[tuple[int, str | None]]] = {
@@ -67,31 +70,78 @@ def lost_jobs(orders: Sequence[Order], ledger: Ledger) -> Iterator[str]:
             if retry not in ledger.jobs:
                 yield f"job {retry}, a retry of {ids}, was accepted and is not there"
     in_doubt = {order.prompt for order in orders if order.may_be_there}
+    asked_again = {UUID(one) for order in orders if order.retry_asked for one in order.ids}
     for job_id, row in ledger.jobs.items():
-        if job_id not in told and row.prompt not in in_doubt and row.retry_of is None:
+        if job_id not in told and row.retry_of is None and row.prompt not in in_doubt:
             yield f"job {job_id} is there, and nobody ordered it: {row.prompt!r}"
+        elif row.retry_of is not None and row.retry_of not in asked_again:
+            yield f"job {job_id} is a retry of {row.retry_of}, and nobody asked for it"
+
+
+def broken_cancels(orders: Sequence[Order], ledger: Ledger) -> Iterator[str]:
+    """What was said to whoever canceled is what became of it; and nothing else was canceled."""
+    asked: set[UUID] = set()
+    for order in (order for order in orders if order.cancel_asked):
+        job_id = UUID(order.ids[0])
+        asked.add(job_id)
+        state = ledger.jobs[job_id].state if job_id in ledger.jobs else None
+        if order.cancel_answered in (200, 202) and state != "canceled":
+            yield f"job {job_id} is {state}, and its cancel was answered {order.cancel_answered}"
+        elif order.cancel_answered == 409 and state == "canceled":
+            yield f"job {job_id} is canceled, and its cancel was answered 409"
+    for job_id, row in ledger.jobs.items():
+        if row.state == "canceled" and not (job_id in asked and row.cancel_requested):
+            yield f"job {job_id} was canceled, and nobody asked for it"
+
+
+def changed_ends(shown: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], ledger: Ledger) -> Iterator[str]:
+    """What callers were shown of a settled job is what they are shown in the end, and what the books say.
+
+    Args:
+        shown: jobs that were settled when they were shown.
+        now: all jobs, as they are shown in the end.
+    """
+    ends = {job["id"]: _end(job) for job in now}
+    for job in shown:
+        if _end(job) != ends.get(job["id"]):
+            yield f"job {job['id']} was shown settled as {_end(job)}, and now is {ends.get(job['id'])}"
+    for job in now:
+        row = ledger.jobs.get(UUID(job["id"]))
+        if row is None or row.state != job["state"]:
+            yield f"job {job['id']} is shown {job['state']}, and the books say {row and row.state}"
+
+
+def turned_away_without_need(answers: Sequence[Answer], trouble: Trouble) -> Iterator[str]:
+    """The database was said to be away only while something was wrong with it, or a little later; and not in the calm.
+
+    A process that is frozen amid a transaction holds what others wait for, until the database ends its connection.
+    """
+    for answer in answers:
+        if not answer.is_away:
+            continue
+        if not trouble.was({Kind.DATABASE, Kind.FROZEN}, answer.since, answer.until, after=RECOVERY):
+            yield f"{answer.replica.name} answered {answer.what} with a 503 while nothing was wrong with the database"
+        elif answer.since >= trouble.calm_since:
+            yield f"{answer.replica.name} answered {answer.what} with a 503 in the calm"
+
+
+def broken_callbacks(tasks: Tasks) -> Iterator[str]:
+    """The upstream, which calls only the addresses that it was given, is never told anything but yes, or later."""
+    for task in tasks:
+        for callback in task["callbacks"]:
+            if callback["http_status"] not in (204, 503, None):
+                yield f"a callback of task {task['task_id']} was answered {callback['http_status']}: {callback}"
 
 
 def unsettled_jobs(ledger: Ledger, tasks: Tasks) -> Iterator[str]:
-    """Every job is settled, and for a reason that the upstream's account knows."""
+    """Every job is settled; what succeeded, did so upstream. Of what failed: `explained`."""
     by_job = _tasks_by_job(ledger, tasks)
     for job_id, row in ledger.jobs.items():
         statuses = {task["status"] for task in by_job.get(job_id, [])}
-        faults = {fault for task in by_job.get(job_id, []) for fault in task["faults"]}
         if row.state not in SETTLED:
             yield f"job {job_id} is {row.state}, due {row.due_at}; {_told(ledger, job_id)}"
         elif row.state == "succeeded" and "SUCCESS" not in statuses and row.completed_via != "reuse":
             yield f"job {job_id} succeeded, and no task of it did: {statuses}"
-        elif row.state == "canceled" and not row.cancel_requested:
-            yield f"job {job_id} was canceled, and nobody asked for it"
-        elif row.error_code == "generation_failed" and "FAILED" not in statuses:
-            yield f"job {job_id} failed as {row.error_code}, and no task of it did: {statuses}"
-        elif row.error_code == "upstream_unavailable" and any(LIE not in task["faults"] for task in by_job.get(job_id, [])):
-            yield f"job {job_id} failed as {row.error_code}, and was accepted: {by_job[job_id]}"
-        elif row.error_code == "upstream_rejected":
-            yield f"job {job_id} failed as {row.error_code}, and nothing was wrong with it: {row.error_message}"
-        elif row.error_code == "task_lost" and "forgotten" not in faults:
-            yield f"job {job_id} failed as {row.error_code}, and its task was never forgotten: {faults}"
 
 
 def second_submissions(ledger: Ledger, tasks: Tasks) -> Iterator[str]:
@@ -161,6 +211,7 @@ def lost_deliveries(ledger: Ledger, arrivals: Sequence[Arrival], secret: str, *,
         clock_is_right: whether the clock that signs was; else only the signature itself is looked at, not its age.
     """
     taken: set[UUID] = set()
+    ours = {str(delivery.delivery_id): job_id for job_id, made in ledger.deliveries.items() for delivery in made}
     for arrival in arrivals:
         try:
             now = arrival.at if clock_is_right else datetime.fromtimestamp(int(arrival.headers["webhook-timestamp"]), UTC)
@@ -171,7 +222,9 @@ def lost_deliveries(ledger: Ledger, arrivals: Sequence[Arrival], secret: str, *,
         row = ledger.jobs.get(UUID(str(told.job.id)))
         if row is None or told.type != f"job.{row.state}":
             yield f"delivery {told.webhook_id} tells of {told.type} for {told.job.id}, which is {row and row.state}"
-        if arrival.status == 204:
+        if ours.get(told.webhook_id) != UUID(str(told.job.id)):
+            yield f"delivery {told.webhook_id} tells of {told.job.id}, and is none of its deliveries"
+        elif arrival.status == 204:
             taken.add(UUID(told.webhook_id))
     for job_id, row in ledger.jobs.items():
         made = ledger.deliveries.get(job_id, [])
@@ -185,15 +238,29 @@ def lost_deliveries(ledger: Ledger, arrivals: Sequence[Arrival], secret: str, *,
                 yield f"delivery {delivery.delivery_id} of {job_id} is {delivery.state}, due {delivery.due_at}: {attempts}"
 
 
-def lost_pictures(ledger: Ledger, tasks: Tasks, folder: Path) -> Iterator[str]:
-    """Every picture is kept, byte for byte, but for those that the upstream itself does not have."""
+def lost_pictures(ledger: Ledger, tasks: Tasks, folder: Path, painted: Painted) -> Iterator[str]:
+    """Every picture of a job is its own task's, and kept, byte for byte, but for those that the upstream does not have.
+
+    Args:
+        painted: the SHA-256 of what the upstream shows at an address; None where it was not asked.
+    """
     gone = {task["image_url"] for task in tasks if "image-gone" in task["faults"]}
+    by_job = _tasks_by_job(ledger, tasks)
+    for job_id, job in ledger.jobs.items():
+        own = {task["image_url"] for task in by_job.get(job.reused_from or job_id, []) if task["status"] == "SUCCESS"}
+        sources = [row.source_url for row in ledger.images.get(job_id, [])]
+        if not own.issuperset(sources):
+            yield f"job {job_id} has pictures that are not its task's: {sources}, {own}"
+        elif job.state == "succeeded" and len(sources) != 1:
+            yield f"job {job_id} succeeded, and has {len(sources)} pictures: {sources}"
     for job_id, rows in ledger.images.items():
         for row in rows:
             if row.state == "stored":
                 where = next(folder.glob(f"{row.sha256[:2]}/{row.sha256[2:4]}/{row.sha256}.[jpw]*"), None)
                 if where is None or hashlib.sha256(where.read_bytes()).hexdigest() != row.sha256:
                     yield f"picture {row.index} of {job_id} is said to be stored, and {where} is not it"
+                elif (shown := painted(row.source_url)) not in (row.sha256, None):
+                    yield f"picture {row.index} of {job_id} is {row.sha256}, and the upstream shows {shown}"
             elif row.source_url not in gone:
                 yield f"picture {row.index} of {job_id} is {row.state}, due {row.due_at}: {row.error}"
 
@@ -210,8 +277,12 @@ def surprises(log: Iterator[dict[str, Any]]) -> Iterator[str]:
 def _why_unread(s: Row[Any], task: dict[str, Any], ledger: Ledger) -> str | None:
     """What stands against this task's credits being on no submission; None where nobody could know them."""
     events = ledger.events.get(s.job_id, [])
-    if any(
-        e.type == "candidate_dropped" and e.data["task_id"] == task["task_id"] and "know" in e.data["reason"] for e in events
+    if (
+        any(
+            e.type == "candidate_dropped" and e.data["task_id"] == task["task_id"] and "know" in e.data["reason"]
+            for e in events
+        )
+        and "status-404" in task["status_answers"]
     ):
         return None  # a callback named it too late to be young, and the upstream lied to the one check: 404
     if s.task_id == task["task_id"]:
@@ -223,6 +294,12 @@ def _why_unread(s: Row[Any], task: dict[str, Any], ledger: Ledger) -> str | None
         heard = [c for c in task["callbacks"] if c["kind"] in ("true", "double") and c["http_status"] == 204]
         return f"a callback told of it: {heard}" if heard else None
     return None if LIE in task["faults"] and s.outcome == "released" else f"its submission was {s.outcome}"
+
+
+def _end(job: dict[str, Any]) -> tuple[Any, ...]:
+    """What never changes again; the error of a canceled job may still come, with the end of its task."""
+    error = job["error"] if job["state"] == "failed" else None
+    return job["state"], job["finished_at"], job["completed_via"], error and error["code"]
 
 
 def _tasks_by_job(ledger: Ledger, tasks: Tasks) -> dict[UUID, list[dict[str, Any]]]:

@@ -1,20 +1,30 @@
-"""Small line charts in one SVG, each with a title, its highest value and its own scale; on white, so that it reads anywhere."""
+"""Small line charts in one SVG, each with a title, its highest value and its own scale; on their own ground, light or dark."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT, GAP, COLUMNS = 400, 90, 46, 2  #: of one chart, and around it
-COLOURS = ("#1f6feb", "#bc4c00", "#1a7f37", "#8250df")
 _POINTS = 200  #: of a line; more cannot be seen
+_COLOURS = 4
+#: The reader's own preference decides. The ground goes with it, so that the page around does not matter.
+_STYLE = """<style>
+.ground{fill:#fff}.title{fill:#1f2328;font-weight:bold}.scale{fill:#57606a}.frame{stroke:#d0d7de;fill:none}
+.line{stroke-width:1.2;fill:none}.line.c0{stroke:#1f6feb}.line.c1{stroke:#bc4c00}.line.c2{stroke:#1a7f37}.line.c3{stroke:#8250df}
+.name.c0{fill:#1f6feb}.name.c1{fill:#bc4c00}.name.c2{fill:#1a7f37}.name.c3{fill:#8250df}
+@media (prefers-color-scheme: dark){
+.ground{fill:#0d1117}.title{fill:#e6edf3}.scale{fill:#9198a1}.frame{stroke:#3d444d}
+.line.c0{stroke:#4493f8}.line.c1{stroke:#f0883e}.line.c2{stroke:#3fb950}.line.c3{stroke:#ab7df8}
+.name.c0{fill:#4493f8}.name.c1{fill:#f0883e}.name.c2{fill:#3fb950}.name.c3{fill:#ab7df8}}
+</style>"""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over the same instants, which they share with all other charts."""
+    """Lines over the same instants, which they share with all other charts; NaN where nothing is known."""
 
     title: str
     lines: dict[str, Sequence[float]]  #: by name
@@ -26,36 +36,39 @@ def svg(charts: Sequence[Chart], *, x_label: str) -> str:
     width, height = COLUMNS * (WIDTH + GAP) + GAP, rows * (HEIGHT + GAP) + GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        _STYLE,
+        f'<rect class="ground" width="{width}" height="{height}"/>',
     ]
     for number, chart in enumerate(charts):
         x, y = GAP + number % COLUMNS * (WIDTH + GAP), GAP + number // COLUMNS * (HEIGHT + GAP)
         parts += [f'<g transform="translate({x} {y})">', *_drawn(chart), "</g>"]
-    parts.append(f'<text x="{GAP}" y="{height - 14}" fill="#57606a">{escape(x_label)}</text>')
+    parts.append(f'<text class="scale" x="{GAP}" y="{height - 14}">{escape(x_label)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _drawn(chart: Chart) -> list[str]:
-    top = _round_up(max((value for line in chart.lines.values() for value in line), default=0.0))
+    top = _round_up(max((value for line in chart.lines.values() for value in line if not math.isnan(value)), default=0.0))
     parts = [
-        f'<text x="0" y="-18" fill="#1f2328" font-weight="bold">{escape(chart.title)}</text>',
-        f'<text x="-6" y="8" fill="#57606a" text-anchor="end">{top:g}</text>',
-        f'<text x="-6" y="{HEIGHT}" fill="#57606a" text-anchor="end">0</text>',
-        f'<path d="M0 0H{WIDTH}M0 {HEIGHT}H{WIDTH}" stroke="#d0d7de" fill="none"/>',
+        f'<text class="title" x="0" y="-18">{escape(chart.title)}</text>',
+        f'<text class="scale" x="-6" y="8" text-anchor="end">{top:g}</text>',
+        f'<text class="scale" x="-6" y="{HEIGHT}" text-anchor="end">0</text>',
+        f'<path class="frame" d="M0 0H{WIDTH}M0 {HEIGHT}H{WIDTH}"/>',
     ]
     for number, (name, values) in enumerate(chart.lines.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        parts.append(f'<polyline points="{_points(values, top)}" stroke="{colour}" stroke-width="1.2" fill="none"/>')
-        parts.append(f'<text x="{number * 130}" y="-5" fill="{colour}">{escape(name)}</text>')
+        colour = f"c{number % _COLOURS}"
+        parts.append(f'<polyline class="line {colour}" points="{" ".join(_points(values, top))}"/>')
+        parts.append(f'<text class="name {colour}" x="{number * WIDTH // _COLOURS}" y="-5">{escape(name)}</text>')
     return parts
 
 
-def _points(values: Sequence[float], top: float) -> str:
+def _points(values: Sequence[float], top: float) -> Iterator[str]:
     """Of several values that share a point, the highest: what stands out is what matters."""
     size = math.ceil(len(values) / _POINTS) or 1
-    kept = [max(values[at : at + size]) for at in range(0, len(values), size)]
-    step = WIDTH / max(1, len(kept) - 1)
-    return " ".join(f"{n * step:.1f},{HEIGHT - HEIGHT * value / top:.1f}" for n, value in enumerate(kept))
+    step = WIDTH / max(1, math.ceil(len(values) / size) - 1)
+    for number, at in enumerate(range(0, len(values), size)):
+        known = [value for value in values[at : at + size] if not math.isnan(value)]
+        if known:
+            yield f"{number * step:.1f},{HEIGHT - HEIGHT * max(known) / top:.1f}"
 
 
 def _round_up(value: float) -> float:

@@ -1,8 +1,8 @@
 """A deployment under a steady rate for as long as it takes to see whether anything grows. Run by `make soak MINUTES=60`.
 
 One API process, one worker, PostgreSQL as it is run in earnest, the emulator, two receivers. Every few seconds a line of
-samples goes to a CSV file; at the end `soak.svg` and `soak.md` are written, side by side. Exits with 1 where something is not
-level, or where the books do not agree.
+samples goes to a CSV file; at the end `soak.svg` and `soak.md` are written, side by side, into docs/ only by a run of an hour
+or more. Exits with 1 where something is not level or cannot be told (of a shorter run, all of it), or the books disagree.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
 
-from tests.benchmarks.measured import machine
 from tests.chaos.constraints import broken_constraints
-from tests.chaos.line_charts import Chart, svg
+from tests.chaos.line_charts import svg
 from tests.chaos.picture_folder import PictureFolder
 from tests.chaos.receiver import Receiver
 from tests.chaos.soak_books import wrong_books
-from tests.chaos.soak_level import MEASURES, Trend, trend_of
+from tests.chaos.soak_charts import charts
+from tests.chaos.soak_facts import Facts, facts_of_this_run, facts_path, read_facts
+from tests.chaos.soak_level import Trend, Verdict, is_long_enough, measures_of, trend_of
 from tests.chaos.soak_load import RULES, Load, small_pictures
 from tests.chaos.soak_page import page
-from tests.chaos.soak_samples import Diary, ProcessUse, Sampler
+from tests.chaos.soak_samples import Diary, ProcessUse, Sampler, read_diary
 from tests.chaos.stage import Stage, free_port
 from tests.chaos.upstream import running_upstream
 from tests.crash.processes import ADMIN_KEY, SECRET_KEY, UPSTREAM_KEY, Process
 from tests.databases import migrate, throwaway_server
 
+DOCS, DATA = Path("docs"), Path("data")
 SAMPLES = 600  #: in a run, about
 SHORTEST, LONGEST = 2.0, 10.0  #: seconds between two of them
 REST = 900.0  #: seconds that all may take to end after the last order
@@ -57,23 +59,32 @@ SETTINGS = {
 
 def main(words: Sequence[str]) -> int:
     wanted = _arguments(words)
-    diary = Diary(wanted.csv)
+    if wanted.from_csv is not None:
+        return _told(read_diary(wanted.from_csv), read_facts(facts_path(wanted.from_csv)), wanted.output)
+    diary, facts = Diary(wanted.csv), facts_of_this_run(wanted.rate)
+    facts.write(facts_path(wanted.csv))
     with tempfile.TemporaryDirectory(prefix="gateway-soak-") as folder, _deployed(Path(folder)) as (stage, processes):
         load, logs = Load(stage, wanted.rate), [Log(process) for process in processes]
         _say(f"{wanted.minutes:g} minutes at {wanted.rate:g} jobs a second; samples in {wanted.csv}")
-        used = _soaked(stage, _uses(stage, processes), logs, load, diary, wanted.minutes)
+        seconds = _soaked(stage, _uses(stage, processes), logs, load, diary, wanted.minutes)
         _say("no more orders; all comes to rest")
-        wrong = [*load.wrong, *wrong_books(stage, load.counts, REST), *broken_constraints(stage)]
+        struck = stage.upstream.account()["faults_struck"]
+        wrong = [*load.shortfalls(seconds), *_books(stage, load.counts), *load.wrong]
         wrong += [f"logged: {line}" for log in logs for line in log.surprises()]
-    return _told(diary.samples, wrong, used, wanted)
+    facts = facts.concluded(wrong, struck)
+    facts.write(facts_path(wanted.csv))
+    return _told(diary.samples, facts, wanted.output)
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rate", type=float, default=10, help="jobs a second")
-    parser.add_argument("--output", type=Path, default=Path("docs"), help="folder for soak.svg and soak.md")
-    parser.add_argument("--csv", type=Path, default=Path("data/soak.csv"))
+    parser.add_argument("--output", type=Path, help="folder for soak.svg and soak.md; docs, or data where the run is too short")
+    parser.add_argument(
+        "--csv", type=Path, default=DATA / "soak.csv", help="the samples; what else the page tells is beside it"
+    )
+    parser.add_argument("--from-csv", type=Path, metavar="FILE", help="write the page of a run from its samples; runs nothing")
     return parser.parse_args(words)
 
 
@@ -82,11 +93,9 @@ def _uses(stage: Stage, processes: Sequence[Process]) -> list[ProcessUse]:
     return [ProcessUse(name, pid) for name, pid in zip(("api", "worker", "emulator", "load"), pids, strict=True)]
 
 
-def _soaked(
-    stage: Stage, uses: list[ProcessUse], logs: list[Log], load: Load, diary: Diary, minutes: float
-) -> dict[str, float]:
-    """Samples until the time is over; returns the cores that were used on average, by whom."""
-    sampler = Sampler(stage, uses, load.taken_latencies, lambda: load.counts)
+def _soaked(stage: Stage, uses: list[ProcessUse], logs: list[Log], load: Load, diary: Diary, minutes: float) -> float:
+    """Samples until the time is over; returns the seconds that the load ran."""
+    sampler = Sampler(stage, uses, load.taken_latencies, load.look)
     every, stop = min(max(minutes * 60 / SAMPLES, SHORTEST), LONGEST), threading.Event()
     began = time.monotonic()
     with load.running():
@@ -95,40 +104,41 @@ def _soaked(
             diary.write(sampler.look())
             for log in logs:
                 log.read()
-    names = [*(f"{use.name} cores" for use in uses), "machine cores"]
-    return {name.split()[0]: sum(s[name] for s in diary.samples) / len(diary.samples) for name in names}
+        return time.monotonic() - began
 
 
-def _told(samples: list[dict[str, float]], wrong: list[str], used: dict[str, float], wanted: argparse.Namespace) -> int:
-    trends = [(measure, trend_of(measure, samples)) for measure in MEASURES]
-    wanted.output.mkdir(parents=True, exist_ok=True)
-    (wanted.output / "soak.svg").write_text(svg(_charts(samples), x_label=f"{samples[-1]['minutes']:.0f} minutes"))
-    text = page(trends, wrong, used, machine(), samples[-1], rate=wanted.rate, rules=RULES)
-    (wanted.output / "soak.md").write_text(text)
-    print(text)
-    growing: list[Trend] = [trend for _, trend in trends if trend is not None and not trend.is_level]
-    _say(f"{len(growing)} measures grow, {len(wrong)} things are wrong")
-    return 1 if growing or wrong else 0
+def _books(stage: Stage, counts: Mapping[str, int]) -> Iterator[str]:
+    """What is wrong with them; that they cannot be read is wrong too, and ends no run whose samples are worth a page."""
+    try:
+        yield from wrong_books(stage, counts, REST)
+        yield from broken_constraints(stage)
+    except Exception as error:
+        yield f"the books could not be read to their end: {error!r}"
 
 
-def _charts(samples: list[dict[str, float]]) -> list[Chart]:
-    def chart(title: str, **names: str) -> Chart:
-        return Chart(title, {short: [sample[name] for sample in samples] for short, name in names.items()})
+def _told(samples: list[dict[str, float]], facts: Facts, output: Path | None) -> int:
+    """Writes the page; the exit code."""
+    trends = [(measure, trend_of(measure, samples)) for measure in measures_of(samples[-1])]
+    folder = folder_for(output, samples[-1]["minutes"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "soak.svg").write_text(svg(charts(samples), x_label=f"{samples[-1]['minutes']:.0f} minutes"))
+    (folder / "soak.md").write_text(page(facts, samples, trends))
+    not_level = [f"{measure.name}: {_verdict(trend)}" for measure, trend in trends if _verdict(trend) != Verdict.LEVEL.value]
+    for line in [*(not_level if is_long_enough(samples[-1]["minutes"]) else ["too short to tell"]), *(facts.wrong or [])]:
+        _say(line)
+    _say(f"{folder / 'soak.md'}: {len(not_level)} of {len(trends)} measures are not level, or cannot be told")
+    return 1 if not_level or facts.wrong is None or facts.wrong else 0
 
-    return [
-        chart("resident memory, MiB", api="api resident mib", worker="worker resident mib"),
-        chart("processor, cores", api="api cores", worker="worker cores"),
-        chart("descriptors", api="api descriptors", worker="worker descriptors"),
-        chart("threads, and connections to PostgreSQL", api="api threads", worker="worker threads", connections="connections"),
-        chart("POST /jobs, ms", p50="accept p50 ms", p99="accept p99 ms"),
-        chart("oldest, seconds", queued="oldest queued s", unconfirmed="oldest unconfirmed s", running="oldest running s"),
-        chart("late, seconds", checks="checks late s", deliveries="deliveries late s"),
-        chart("waiting", submissions="open submissions", deliveries="deliveries pending"),
-        chart("dead tuples", all="dead tuples", jobs="dead tuples of jobs", gate="dead tuples of gate"),
-        chart("database, MiB", all="database mib", events="events mib", jobs="jobs mib"),
-        chart("jobs kept", jobs="jobs kept"),
-        chart("jobs accepted", accepted="accepted"),
-    ]
+
+def folder_for(output: Path | None, minutes: float) -> Path:
+    """Where the page of a run of so many minutes goes: the docs tell only what is long enough to tell something."""
+    if is_long_enough(minutes):
+        return output or DOCS
+    return DATA if output is None or output.resolve() == DOCS.resolve() else output
+
+
+def _verdict(trend: Trend | None) -> str:
+    return (Verdict.UNKNOWN if trend is None else trend.verdict).value
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +18,18 @@ from tests.chaos.stage import Stage
 from tests.crash.processes import ADMIN_KEY
 
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-TABLES = ("jobs", "submissions", "events", "callbacks", "deliveries", "delivery_attempts", "images", "usage_entries", "gate")
-_TABLES = f"""
-    SELECT relname, n_dead_tup, pg_total_relation_size(relid), n_live_tup FROM pg_stat_user_tables
-    WHERE relname IN ({", ".join(repr(name) for name in TABLES)})"""
+_TABLES = "SELECT relname, n_live_tup, n_dead_tup, pg_total_relation_size(relid) FROM pg_stat_user_tables ORDER BY relname"
+_SIZE = "SELECT pg_database_size(current_database())"
 _CONNECTIONS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE application_name LIKE 'qwen-image-gateway%' AND datname = current_database()"""
-_ROUND = {"cores": 3, "ms": 1, "mib": 1, "s": 2}
+_ROUND = {"cores": 3, "ms": 1, "mib": 2, "s": 2}  #: digits, by the unit that ends a column's name
+TRIES, PAUSE = 20, 0.25  #: of one look at `/stats`, and seconds between two of them
+#: What is known only from `/stats`.
+_TOLD = (
+    "oldest queued s", "oldest unconfirmed s", "oldest running s", "checks late s", "deliveries late s", "pictures waiting s",
+    "open submissions", "deliveries pending",
+)  # fmt: skip
 
 
 @dataclass
@@ -82,13 +88,13 @@ class Sampler:
         self._machine, self._began = MachineUse(), time.monotonic()
         self._look_at_processes()  # the processor's share is of the time since
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-        self._http = httpx.Client(base_url=stage.apis[0].url or "", headers=headers, trust_env=False, timeout=30)
+        self._stats = StatsPage(httpx.Client(base_url=stage.apis[0].url or "", headers=headers, trust_env=False, timeout=30))
 
     def look(self) -> dict[str, float]:
         sample: dict[str, float] = {"minutes": (time.monotonic() - self._began) / 60}
-        sample |= self._look_at_processes() | self._database() | self._ages() | _quantiles(self._latencies())
+        sample |= self._look_at_processes() | self._database() | self._stats.look() | _quantiles(self._latencies())
         sample |= {name: float(count) for name, count in self._counts().items()}
-        return {name: round(value, _ROUND.get(name.split()[-1], 3)) for name, value in sample.items()}
+        return {name: round(value, _digits(name)) for name, value in sample.items()}
 
     def _look_at_processes(self) -> dict[str, float]:
         found = {"machine cores": self._machine.look()}
@@ -97,29 +103,64 @@ class Sampler:
         return found
 
     def _database(self) -> dict[str, float]:
-        tables = {name: (dead, size, live) for name, dead, size, live in self._stage.rows(_TABLES)}
+        tables = self._stage.rows(_TABLES)
         return {
             "connections": self._stage.rows(_CONNECTIONS)[0][0],
-            "dead tuples": sum(dead for dead, _, _ in tables.values()),
-            **{f"dead tuples of {name}": tables[name][0] for name in TABLES},
-            **{f"{name} mib": tables[name][1] / 2**20 for name in TABLES},
-            "database mib": sum(size for _, size, _ in tables.values()) / 2**20,
-            "jobs kept": tables["jobs"][2],
+            "database mib": self._stage.rows(_SIZE)[0][0] / 2**20,
+            "dead tuples": sum(dead for _, _, dead, _ in tables),
+            **{f"rows of {name}": live for name, live, _, _ in tables},
+            **{f"dead tuples of {name}": dead for name, _, dead, _ in tables},
+            **{f"mib of {name}": size / 2**20 for name, _, _, size in tables},
         }
 
-    def _ages(self) -> dict[str, float]:
-        stats: dict[str, Any] = self._http.get("/stats").raise_for_status().json()
-        age = {state: stats["jobs"][state]["oldest_seconds"] or 0.0 for state in ("queued", "unconfirmed", "running")}
-        return {
-            "oldest queued s": age["queued"],
-            "oldest unconfirmed s": age["unconfirmed"],
-            "oldest running s": age["running"],
-            "checks late s": stats["checks_late_seconds"] or 0.0,
-            "deliveries late s": stats["deliveries"]["late_seconds"] or 0.0,
-            "pictures waiting s": (stats["images"] or {}).get("oldest_seconds") or 0.0,
-            "open submissions": stats["credits"]["open_submissions"]["count"],
-            "deliveries pending": stats["deliveries"]["pending"]["count"],
-        }
+
+class StatsPage:
+    """`GET /stats`, asked again where it is turned away or cut off: connections to PostgreSQL are ended on purpose.
+
+    Where no try was answered, its figures are not known (NaN) for once. Every other answer, of 4xx say, ends the run.
+    """
+
+    def __init__(self, http: httpx.Client, tries: int = TRIES, pause: float = PAUSE) -> None:
+        self._http, self._tries, self._pause = http, tries, pause
+        self._missed = 0
+
+    def look(self) -> dict[str, float]:
+        """The figures; and `stats missed`, the tries since the beginning that were not answered."""
+        for _ in range(self._tries):
+            if (stats := self._ask()) is not None:
+                return {**_figures(stats), "stats missed": self._missed}
+            self._missed += 1
+            threading.Event().wait(self._pause)
+        return {**dict.fromkeys(_TOLD, math.nan), "stats missed": self._missed}
+
+    def _ask(self) -> dict[str, Any] | None:
+        try:
+            answer = self._http.get("/stats")
+        except httpx.TransportError:
+            return None
+        if answer.is_server_error:
+            return None
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+
+def _figures(stats: dict[str, Any]) -> dict[str, float]:
+    age = {state: stats["jobs"][state]["oldest_seconds"] or 0.0 for state in ("queued", "unconfirmed", "running")}
+    values = (
+        age["queued"],
+        age["unconfirmed"],
+        age["running"],
+        stats["checks_late_seconds"] or 0.0,
+        stats["deliveries"]["late_seconds"] or 0.0,
+        (stats["images"] or {}).get("oldest_seconds") or 0.0,
+        stats["credits"]["open_submissions"]["count"],
+        stats["deliveries"]["pending"]["count"],
+    )
+    return dict(zip(_TOLD, values, strict=True))
+
+
+def _digits(name: str) -> int:
+    return 2 if name.startswith("mib of ") else _ROUND.get(name.rsplit(maxsplit=1)[-1], 3)
 
 
 class Diary:
@@ -140,10 +181,11 @@ class Diary:
 
 
 def read_diary(path: Path) -> list[dict[str, float]]:
+    """The samples that a `Diary` wrote."""
     with path.open(newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _quantiles(latencies: Iterable[float]) -> dict[str, float]:
-    found = sorted(latencies) or [0.0]
+    found = sorted(latencies) or [math.nan]
     return {"accept p50 ms": found[len(found) // 2], "accept p99 ms": found[min(len(found) - 1, len(found) * 99 // 100)]}

@@ -14,11 +14,15 @@ import psycopg
 
 from tests.chaos.picture_folder import PictureFolder
 from tests.chaos.receiver import Mood, Receiver
-from tests.chaos.replica import Replica
+from tests.chaos.replica import Log, Replica
+from tests.chaos.trouble import Trouble
 from tests.chaos.upstream import Upstream, running_upstream
-from tests.crash.processes import ADMIN_KEY, SECRET_KEY, UPSTREAM_KEY, _free_port
+from tests.crash.processes import ADMIN_KEY, SECRET_KEY, UPSTREAM_KEY
+from tests.crash.processes import free_port as free_port  # noqa: PLC0414 - handed on to whoever stages something
 
 RECEIVERS = 2
+QUEUE_DEADLINE, JOB_DEADLINE = 300.0, 8.0  #: seconds
+SUBMIT_ATTEMPTS = 3
 
 SETTINGS = {
     "UPSTREAM_MAX_IN_FLIGHT": "5000",
@@ -27,10 +31,10 @@ SETTINGS = {
     "CALLBACK_GRACE": "2s",
     "POLL_MIN": "300ms",
     "POLL_MAX": "1s",
-    "QUEUE_DEADLINE": "5m",
-    "SUBMIT_ATTEMPTS": "3",
+    "QUEUE_DEADLINE": f"{QUEUE_DEADLINE:g}s",
+    "SUBMIT_ATTEMPTS": str(SUBMIT_ATTEMPTS),
     "UNCONFIRMED_WAIT": "5s",
-    "JOB_DEADLINE": "8s",
+    "JOB_DEADLINE": f"{JOB_DEADLINE:g}s",
     "HARD_DEADLINE": "24h",
     "DELIVERY_ALLOW": "127.0.0.1",
     "IMAGE_ALLOW": "127.0.0.1",
@@ -47,6 +51,7 @@ class Stage:
     environment: dict[str, str]
     receivers: list[Receiver]
     replicas: dict[str, Replica] = field(default_factory=dict)
+    trouble: Trouble = field(default_factory=Trouble)
 
     @property
     def apis(self) -> list[Replica]:
@@ -57,11 +62,16 @@ class Stage:
         self.replicas[name] = replica = Replica(name, port, self.environment, self.directory)
         return replica
 
-    def start(self, **clock_offsets: float) -> None:
-        """Starts all processes at once; of those that are named, the wall clock is off by so many seconds."""
+    def start(self) -> None:
+        """Starts all processes at once."""
         with ThreadPoolExecutor() as starters:
-            offsets = {name: clock_offsets.get(name, 0) for name in self.replicas}
-            list(starters.map(lambda name: self.replicas[name].start(clock_offset=offsets[name]), offsets))
+            list(starters.map(Replica.start, self.replicas.values()))
+
+    def set_clock(self, replica: Replica, offset: float) -> None:
+        """The wall clock of this process jumps; where the database is its own, so does the clock that dates the rows."""
+        replica.set_clock(offset)
+        if self.is_sqlite:
+            self.trouble.clock_is_off_by(offset)
 
     def end(self) -> None:
         for replica in self.replicas.values():
@@ -80,10 +90,16 @@ class Stage:
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
 
-    def log(self) -> Iterator[dict[str, Any]]:
-        """Of all processes, one after the other."""
-        for replica in list(self.replicas.values()):
-            yield from replica.log()
+    def log(self) -> list[Log]:
+        """Of each process, from the beginning on."""
+        return [replica.log() for replica in self.replicas.values()]
+
+    def log_from_now(self) -> list[Log]:
+        """Of each process, what it says from now on."""
+        logs = self.log()
+        for log in logs:
+            log.skip()
+        return logs
 
     def calm_down(self) -> None:
         """What the storm changed around the gateway is well again."""
@@ -94,7 +110,7 @@ class Stage:
 
 
 @contextmanager
-def staged(database_url: str, directory: Path, seed: int, public_port: int, **settings: str) -> Iterator[Stage]:
+def staged(database_url: str, directory: Path, seed: int, public_port: int) -> Iterator[Stage]:
     """A stage without processes of the gateway yet; all of them end with the block."""
     pictures = PictureFolder(directory)
     with ExitStack() as stack:
@@ -110,12 +126,8 @@ def staged(database_url: str, directory: Path, seed: int, public_port: int, **se
             "GATEWAY_BOOTSTRAP_ADMIN_KEY": ADMIN_KEY,
             "GATEWAY_SECRET_KEY": SECRET_KEY,
             "GATEWAY_IMAGE_STORE_URL": f"file://{pictures.path}",
-            **{f"GATEWAY_{name}": value for name, value in {**SETTINGS, **settings}.items()},
+            **{f"GATEWAY_{name}": value for name, value in SETTINGS.items()},
         }
         stage = Stage(database_url, directory, upstream, pictures, environment, receivers)
         stack.callback(stage.end)
         yield stage
-
-
-def free_port() -> int:
-    return _free_port()

@@ -8,13 +8,24 @@ from random import Random
 from typing import Protocol
 
 from tests.chaos.callers import Callers
+from tests.chaos.trouble import Kind, Trouble
 from tests.crash.processes import wait_for
 
+LONG = 240.0  #: seconds that a fault may need until it is felt, on a machine that is busy
 BETWEEN = 2  #: jobs that are accepted after a fault before the next begins
 
 
 class Fault(Protocol):
     """Something that goes wrong, and is mended."""
+
+    @property
+    def kind(self) -> Kind:
+        """What is wrong meanwhile."""
+        ...
+
+    def ready(self) -> None:
+        """Returns when it may begin."""
+        ...
 
     def begin(self) -> None: ...
 
@@ -25,7 +36,7 @@ class Fault(Protocol):
     def end(self) -> None: ...
 
 
-def rage(lanes: Iterable[Sequence[Fault]], callers: Callers, dice: Random) -> None:
+def rage(lanes: Iterable[Sequence[Fault]], callers: Callers, trouble: Trouble, dice: Random) -> None:
     """All faults of all lanes, each lane in an order of its own; returns when the last is mended.
 
     Raises:
@@ -36,7 +47,7 @@ def rage(lanes: Iterable[Sequence[Fault]], callers: Callers, dice: Random) -> No
     def walk(lane: list[Fault]) -> None:
         for fault in lane:
             try:
-                _strike(fault, callers)
+                _strike(fault, callers, trouble)
             except BaseException as error:
                 failures.append(f"{fault}: {error!r}")
                 return
@@ -50,10 +61,12 @@ def rage(lanes: Iterable[Sequence[Fault]], callers: Callers, dice: Random) -> No
     assert not failures, failures
 
 
-def _strike(fault: Fault, callers: Callers) -> None:
-    fault.begin()
-    try:
-        wait_for(fault.felt)
-    finally:
-        fault.end()
+def _strike(fault: Fault, callers: Callers, trouble: Trouble) -> None:
+    fault.ready()
+    with trouble.during(fault.kind, str(fault)):
+        try:
+            fault.begin()
+            wait_for(fault.felt, LONG)
+        finally:
+            fault.end()
     callers.until_accepted(BETWEEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ RULES = (
     "callback-lost@0.05", "callback-double@0.05", "submit-500@0.04", "submit-503@0.04", "submit-502-html@0.02",
     "drop-before-accept@0.02", "answer-lost@0.02", "code-mismatch@0.02", "status-404@0.03", "status-500@0.05",
     "status-429@0.03", "status-html@0.03", "status-hang=3@0.02",
+    "answer-hang=0.8@0.4",  # and so there is always something being sent, for whoever is killed or frozen
 )  # fmt: skip
 #: Values that fit the hurried gateway; the others have their own.
 _VALUES = {
@@ -56,9 +58,19 @@ class Upstream:
         found: list[dict[str, Any]] = self.account()["tasks"]
         return found
 
+    def under_way(self) -> list[tuple[int, str]]:
+        """The submits that it is answering: the port of who waits, and the callback token."""
+        submits = self._ask("GET", "/control/under-way")["submits"]
+        return [(one["client_port"], str(one["callback_url"]).rpartition("/")[2]) for one in submits]
+
     def be_away(self, how: str | None) -> None:
         """`500`, `502` or `refuse`, for all requests; None ends it."""
         self._ask("POST", "/control/outage", {"submit": how, "status": how})
+
+    def picture_sha256(self, url: str) -> str | None:
+        """Of what it shows there; None where it shows nothing."""
+        answer = httpx.get(url, trust_env=False, timeout=60)
+        return hashlib.sha256(answer.content).hexdigest() if answer.is_success else None
 
     def drop_rules(self) -> None:
         self._ask("DELETE", "/control/faults")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.exits import INTERRUPTED, PIPE_CLOSED
+from app.cli.exits import PIPE_CLOSED
 from tests.client.command import KEY, ROOT, on_a_terminal
 from tests.client.stand_in import HANG, JOB_ID, answer, chunked, job, standing_in
 from tests.client.test_client_calls import DISPATCH
@@ -68,7 +68,7 @@ async def test_an_interrupt_ends_quietly_with_130() -> None:
         assert b"accepted" in await process.stdout.readline()
         process.send_signal(signal.SIGINT)
         rest, said = await process.communicate()
-    assert (process.returncode, rest, said) == (INTERRUPTED, b"", b"")
+    assert (process.returncode, rest, said) == (128 + signal.SIGINT, b"", b"")
 
 
 def _as_from_a_terminal() -> None:

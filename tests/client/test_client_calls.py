@@ -30,6 +30,13 @@ async def test_a_batch_has_one_key_and_keeps_its_order(face: Faces) -> None:
     ] * 2
 
 
+async def test_every_request_says_who_asks_and_that_it_is_not_to_be_packed(face: Faces) -> None:
+    async with standing_in(answer(job())) as server, face(server.url) as client:
+        await client.ask("job", JOB_ID)
+    headers = server.asked[0].headers
+    assert (headers["user-agent"], headers["accept-encoding"]) == ("qwen-image-gateway-client", "identity")
+
+
 async def test_a_quote_makes_no_job(face: Faces) -> None:
     said = {
         "credits": 5, "reused": False, "budget": {"monthly_credits": 100, "left": 95}, "refusal": None, "queue_depth": 2,

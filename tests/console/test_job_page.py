@@ -23,7 +23,7 @@ from app.storage import tables as t
 from app.storage.audit import COMMAND_LINE
 from app.storage.database import Database
 from app.storage.receipts import CallbackOutcome
-from tests.acceptance.stage import Stage, client, open_stage
+from tests.acceptance.stage import ADMIN_KEY, Stage, client, open_stage
 from tests.access.keyring import Keyring
 from tests.console.browser import Desk, open_desk
 from tests.console.test_signing_in import FROM_US, session_of
@@ -89,6 +89,26 @@ async def test_the_page_holds_all_that_is_known(stage: Stage, admin: httpx.Async
     assert all(word in text for word in ("Accepted", "Being sent upstream", "A check read SUCCESS", "Succeeded, 1 picture"))
     assert "HTTP 500" in text
     assert 'aria-label="The job\'s path: queued, submitting, running, succeeded"' in text
+
+
+async def test_a_gateway_that_keeps_no_pictures_waits_for_none(sqlite_url: str) -> None:
+    async with open_stage(sqlite_url) as stage, client(stage.url, None) as admin:
+        await session_of(admin, ADMIN_KEY)
+        text = (await admin.get(page_of(await stage.run()))).text
+    assert "This gateway keeps no copies." in text
+    assert 'data-every="0"' in text, "nothing is to come any more"
+
+
+async def test_a_picture_of_a_store_that_was_turned_off_is_linked_where_it_came_from(sqlite_url: str, tmp_path: Path) -> None:
+    images = {"image_store_url": f"file://{tmp_path}/images", "image_allow": "127.0.0.1"}
+    async with open_stage(sqlite_url, **images) as stage:
+        job = await stored(stage, await stage.run())
+    async with open_stage(sqlite_url) as stage, client(stage.url, None) as admin:
+        await session_of(admin, ADMIN_KEY)
+        text = (await admin.get(page_of(job))).text
+    assert "<img" not in text.partition('aria-label="Pictures"')[2]
+    assert "This gateway keeps no copies." in text
+    assert job["images"][0]["source_url"] in text
 
 
 async def test_samples_and_excerpts_are_for_admins(stage: Stage, admin: httpx.AsyncClient, serve: Serve) -> None:
@@ -162,7 +182,7 @@ async def test_the_page_says_what_became_of_each_callback_and_which_task_is_to_b
     job, words = JobRow(task_id="task-1"), {
         CallbackOutcome.POKED: "brought the next check forward",
         CallbackOutcome.CANDIDATE: "named a candidate, which a check must confirm",
-        CallbackOutcome.UNREADABLE: "named no task, and there was none to check",
+        CallbackOutcome.UNREADABLE: "nothing to check came of it",
         CallbackOutcome.LATE: "came after the task was read to its end",
         CallbackOutcome.UNKNOWN: "its token was not good",
     }  # fmt: skip

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
+from app.gateway import Seams
 from app.lifecycle.states import ErrorCode, JobState
-from app.main import Seams
 from app.operations.router import COUNTED_MAX
 from app.operations.run import BATCH
 from app.storage.database import Database
@@ -270,7 +270,9 @@ async def test_stopping_what_is_done_says_so(admin: httpx.AsyncClient, stage: St
     await ended(stage, made["id"])
     answer = await admin.post(f"/console/operations/{made['id']}/stop")
     assert answer.status_code == 303
-    assert "The operation is done" in (await admin.get(answer.headers["location"])).text
+    text = (await admin.get(answer.headers["location"])).text
+    assert "The operation is done" in text
+    assert 'data-every="0"' in text, "nothing is to come any more"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

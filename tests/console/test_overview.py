@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -65,6 +67,25 @@ async def test_a_gateway_that_goes_away_leaves_the_page_and_says_so(browser: Bro
         await expect(desk.page.get_by_role("link", name="succeeded")).to_be_visible()
         await desk.page.unroute("**/console")
         await expect(desk.page.get_by_text("The gateway does not answer")).to_be_hidden()
+
+
+async def test_a_page_that_cannot_be_renewed_says_since_when_it_is_old(browser: Browser, stage: Stage) -> None:
+    async with open_desk(browser, stage) as desk:
+        desk.expected.append("503")
+        await desk.page.clock.install(time=datetime(2026, 11, 8, 12, 0, 0, tzinfo=UTC))
+        await desk.sign_in()
+        await desk.page.clock.pause_at(datetime(2026, 11, 8, 12, 1, 0, tzinfo=UTC))
+        async with desk.page.expect_response("**/console"):
+            await desk.page.clock.run_for(6000)
+        note = desk.page.locator("#away")
+        await expect(note).to_be_hidden()
+        shown = await desk.page.evaluate("() => new Date(Date.now()).toLocaleTimeString()")
+        await desk.page.route("**/console", lambda route: route.fulfill(status=503, body=""))
+        for _ in range(3):
+            async with desk.page.expect_response("**/console"):
+                await desk.page.clock.run_for(6000)
+            await expect(note).to_contain_text(f"The gateway answers 503; what you see is of before {shown}")
+            await desk.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 
 from app.console.page import HEADERS, POLICY, PageRoute, _short
 from app.errors import StorageUnavailableError
-from app.requests import RequestLog
+from app.request_log import RequestLog
 from tests.acceptance.stage import ADMIN_KEY, Stage, client
 from tests.access.keyring import Keyring
 from tests.access.test_every_route_is_guarded import NOBODYS, walk
@@ -157,7 +157,7 @@ async def test_what_is_no_page_says_so_as_a_page(stage: Stage) -> None:
 async def test_an_error_is_a_page_that_says_what_a_person_may_do() -> None:
     router = APIRouter(prefix="/console", route_class=PageRoute)
 
-    @router.get("/away")
+    @router.api_route("/away", methods=["GET", "POST"])
     async def away() -> None:
         raise StorageUnavailableError("away")
 
@@ -174,6 +174,10 @@ async def test_an_error_is_a_page_that_says_what_a_person_may_do() -> None:
             assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
             assert words in answer.text
             assert "a secret" not in answer.text
+            assert f'href="/console{path}">Try again' in answer.text
+        pressed = await browser.post("/console/away", headers=FROM_US)
+        assert pressed.status_code == 503
+        assert "Try again" not in pressed.text, "a link asks for a page; there is none where a form was sent to"
 
 
 async def test_what_was_said_waits_for_a_page_that_can_show_it(stage: Stage) -> None:

@@ -35,6 +35,8 @@ async def test_limits_are_set_and_taken_away(stage: Stage, admin: httpx.AsyncCli
     assert (shown["monthly_credits"], shown["open_jobs_max"], shown["requests_per_second"]) == (5000, 20, 0.5)
     text = (await admin.get(f"{TENANTS}/design")).text
     assert all(f'value="{value}"' in text for value in ("5000", "20", "0.5"))
+    await admin.post(f"{TENANTS}/design", headers=FROM_US, data={**full, "requests_per_second": "12345.678901"})
+    assert 'value="12345.678901"' in (await admin.get(f"{TENANTS}/design")).text, "what is sent again is what was set"
     await admin.post(f"{TENANTS}/design", headers=FROM_US, data={**full, "monthly_credits": "", "requests_per_second": ""})
     shown = (await stage.api.get("/tenants/design")).json()
     assert (shown["monthly_credits"], shown["open_jobs_max"], shown["requests_per_second"]) == (None, 20, None)

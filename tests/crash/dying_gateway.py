@@ -17,8 +17,9 @@ import httpx
 from app import log
 from app.cli.server import run_server
 from app.config import Settings
+from app.gateway import Seams
 from app.lifecycle.policy import Policy
-from app.main import Seams, create_app
+from app.main import create_app
 from app.upstream.client import SUBMIT_IDLE, Timeouts, _transport
 
 POINTS = ("before-send", "before-answer", "before-record", "before-check")

@@ -65,6 +65,11 @@ class Process:
     def pid(self) -> int:
         return self._child.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for a signal."""
+        return self._child.poll()
+
     def said(self, lines: list[str], word: str) -> str:
         """The first of these lines that holds `word`, once it is there."""
 
@@ -126,7 +131,7 @@ class Gateway:
     """A gateway that is started, killed and started again, with one database file and one address."""
 
     def __init__(self, directory: Path, emulator: Emulator, **settings: str) -> None:
-        self.directory, self.port = directory, _free_port()
+        self.directory, self.port = directory, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             "GATEWAY_DATABASE_URL": f"sqlite:///{directory / 'gateway.db'}",
@@ -191,7 +196,8 @@ def _read(pipe: IO[str], lines: list[str]) -> None:
         lines.append(line)  # noqa: PERF402 - as they come, not at the end
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Of loopback; free for now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -243,7 +243,7 @@ async def test_what_goes_wrong_on_our_side_is_no_attempt(rig: Rig, serve: Serve)
     await swept(deliverer)
     found = await rig.delivery(job)
     assert (found.state, found.tries, found.attempts, server.connections) == ("pending", 0, (), 0)
-    assert found.last_error == "nothing was sent: it cannot be signed; see the log"
+    assert found.last_error == "nothing was sent: it cannot be signed"
     assert await rig.receivers.troubled() == []
     await rig.tenant("nobody-made-this-one")
     rig.clock.now += LEASE
@@ -257,7 +257,7 @@ async def test_a_body_that_cannot_be_written_is_told_on_the_delivery(rig: Rig) -
     await swept(rig.deliverer(writers={}))
     found = await rig.delivery(job)
     assert (found.state, found.tries, found.due_at) == ("pending", 0, rig.clock.now + LEASE)
-    assert found.last_error == "nothing was sent: its body cannot be written; see the log"
+    assert found.last_error == "nothing was sent: its body cannot be written"
 
 
 async def test_a_stop_claims_nothing_more_and_repeats_what_it_cuts_off(rig: Rig, serve: Serve) -> None:

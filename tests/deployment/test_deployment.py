@@ -99,6 +99,11 @@ def test_services_run_without_privileges_on_a_read_only_root() -> None:
     assert re.search(r"^USER \d+:\d+$", DOCKERFILE, re.MULTILINE)
 
 
+def test_the_emulator_gets_nothing_of_the_gateways() -> None:
+    emulator = COMPOSE["services"]["emulator"]
+    assert (emulator["env_file"], emulator["environment"], emulator["volumes"]) == ([], {}, [])
+
+
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty virtual environment into which the pinned dependencies and the built wheel were installed; its folder."""

@@ -14,6 +14,7 @@ from app.cli import cli
 from app.config import Settings
 from app.lifecycle.gate import Shut
 from app.lifecycle.states import ErrorCode, JobState
+from app.problem_codes import CODES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -54,10 +55,12 @@ def test_every_state_and_error_code_is_explained() -> None:
 
 def test_every_code_of_an_api_error_is_explained() -> None:
     errors = (ROOT / "docs/errors.md").read_text()
-    code = re.compile(r'Problem\(\s*(\d{3}),\s*"([a-z_]+)"')
-    used = {found for path in (ROOT / "app").rglob("*.py") for found in code.findall(path.read_text())}
-    assert len(used) > 8
-    for status, name in used:
+    text = "".join(path.read_text() for path in (ROOT / "app").rglob("*.py"))
+    named = set(re.findall(r'Problem\.of\(\s*"([a-z_]+)"', text))
+    assert len(named) > 8
+    spelled = {(int(status), name) for status, name in re.findall(r'Problem\(\s*(\d{3}),\s*"([a-z_]+)"', text)}
+    for status, name in {(CODES[name][0], name) for name in named} | spelled:
+        assert CODES[name][0] == status, name
         assert re.search(rf"^\| {status} \| `{name}` \|", errors, re.MULTILINE), (status, name)
 
 

@@ -17,7 +17,7 @@ from app.main import create_app
 from app.openapi.callbacks import CALLBACKS
 from app.openapi.examples import ANSWERS, BODIES
 from app.openapi.introduction import TAGS
-from app.problem_codes import CODES
+from app.problem_codes import CODES, example_of
 
 ROOT = Path(__file__).parents[2]
 JSON, PROBLEM = "application/json", "application/problem+json"
@@ -57,6 +57,20 @@ def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
         for name in DOCUMENT["components"][kind]:
             assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
             assert f"#/components/{kind}/{name}" in references
+
+
+def test_no_component_bears_the_name_of_a_class_or_module_of_ours() -> None:
+    for kind, found in DOCUMENT["components"].items():
+        assert [name for name in found if "__" in name or name.endswith("View")] == [], kind
+
+
+def test_a_404_says_what_there_is_not() -> None:
+    def said(name: str) -> str:
+        [example] = resolved(OPERATIONS[name]["responses"]["404"])["content"][PROBLEM]["examples"].values()
+        return str(example["value"]["detail"])
+
+    things = {"showDeliveries": "job", "redeliver": "delivery", "recoverDeliveries": "tenant", "showKey": "key"}
+    assert {name: said(name) for name in things} == {name: f"There is no such {thing}." for name, thing in things.items()}
 
 
 def test_every_operation_says_what_it_is_and_bears_a_name_for_generated_clients() -> None:
@@ -103,6 +117,13 @@ def test_every_code_of_the_api_is_in_the_table_and_in_the_page_of_errors() -> No
     errors = (ROOT / "docs/errors.md").read_text()
     rows = {code: int(status) for status, code in re.findall(r"^\| (\d{3}) \| `([a-z_]+)` \|", errors, re.MULTILINE)}
     assert {code: status for code, (status, _) in CODES.items()} == rows
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_the_detail_of_an_example_is_one_that_the_api_could_answer(code: str) -> None:
+    example = example_of(code, "A title")
+    assert not re.search(r"[{}]", example["detail"])
+    assert example["status"] == CODES[code][0]
 
 
 @pytest.mark.parametrize("name", sorted(set(ANSWERS) | set(BODIES) | set(CALLBACKS)))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import insert, text
+from sqlalchemy import insert, text, update
 
 from app.config import Settings
 from app.doctor.examine import STORED, examine
@@ -21,7 +21,7 @@ from app.doctor.finding import Finding, Verdict, exit_code_of, verdict_of
 from app.doctor.pictures import look_at_pictures
 from app.emulator import EmulatorOptions, create_emulator
 from app.storage import schema
-from app.storage.tables import USAGE_FIGURES, usage_entries
+from app.storage.tables import USAGE_FIGURES, images, usage_entries
 from app.storage.tenants import TenantStore
 from app.vault import Vault
 from tests.acceptance.stage import SECRET_KEY, open_stage, serving, settings_for
@@ -248,6 +248,29 @@ async def test_a_clock_that_is_off_is_said_of_both_others(
     assert (found["clock"][0], found["upstream clock"][0]) == (database, upstream), found.findings
 
 
+async def test_a_check_that_breaks_down_hides_no_other(postgres_url: str, alone: Settings) -> None:
+    def broken() -> datetime:
+        raise OSError("the clock is gone")
+
+    found = await report(alone.model_copy(update={"database_url": postgres_url}), clock=broken)
+    assert found.only(Verdict.WRONG) == ["clock", "upstream"]
+    assert found["clock"] == (Verdict.WRONG, "the check failed: OSError: the clock is gone")
+    assert list(found.findings) == [check for check in documented() if check != "upstream clock"]
+
+
+async def test_standings_that_cannot_be_read_are_said_of_each_check_that_needs_them(
+    sqlite_url: str, open_database: OpenDatabase, alone: Settings
+) -> None:
+    async with open_stage(sqlite_url) as stage:
+        await stage.api.post("/dispatch/pause")
+        await stage.accept()
+    async with open_database(sqlite_url).writing() as connection:
+        await connection.execute(text("UPDATE jobs SET created_at = 'no instant'"))
+    found = await report(alone)
+    assert found.only(Verdict.WRONG) == ["gate", "duties", "waiting", "deliveries"]
+    assert list(found.findings) == documented()
+
+
 # --- pictures ---
 
 
@@ -291,6 +314,19 @@ async def test_a_picture_store_out_of_reach_is_wrong(alone: Settings, monkeypatc
 async def test_a_picture_store_that_is_off_is_well(alone: Settings) -> None:
     found = await report(alone.model_copy(update={"image_store_url": "off"}))
     assert found["pictures"] == (Verdict.OK, "not kept: GATEWAY_IMAGE_STORE_URL is off")
+
+
+async def test_pictures_that_wait_in_vain_are_a_warning_only_where_pictures_are_kept(
+    sqlite_url: str, open_database: OpenDatabase, alone: Settings
+) -> None:
+    async with open_stage(sqlite_url, image_store_url=alone.image_store_url) as stage:  # which does not let 127.0.0.1 through
+        await stage.run()
+    async with open_database(sqlite_url).writing() as connection:
+        since = datetime.now(UTC) - timedelta(hours=5)
+        await connection.execute(update(images).values(state="pending", due_at=since, created_at=since))
+    assert (await report(alone))["waiting"] == (Verdict.WARNING, "a picture has waited for 5 h")
+    off = await report(alone.model_copy(update={"image_store_url": "off"}))
+    assert off["waiting"] == (Verdict.OK, "nothing")
 
 
 # --- upstream ---

@@ -77,6 +77,13 @@ def test_a_shut_gate_is_wrong_unless_somebody_meant_it_or_it_passes(gate: Gate, 
     assert told(judge_gate(gate, NOW)) == (verdict, found)
 
 
+def test_a_pause_does_not_hide_that_nothing_can_be_checked() -> None:
+    gate = Gate(paused_at=NOW - HOUR * 3, paused_by="k1", checks_shut=Shut.BAD_KEY, checks_shut_at=NOW - HOUR * 50)
+    finding = judge_gate(gate, NOW)
+    assert told(finding) == (Verdict.WRONG, "shut: paused, for 3 h, by k1; checks: bad_key, for 2 d")
+    assert "GATEWAY_UPSTREAM_API_KEY" in str(finding.todo)
+
+
 # --- books ---
 
 
@@ -109,7 +116,24 @@ def test_books_are_wrong_by_any_difference_and_silent_where_they_cannot_be_compa
 def test_what_waits_for_longer_than_the_alerts_allow_is_a_warning(
     changes: dict[str, Any], verdict: Verdict, found: str
 ) -> None:
-    assert told(judge_waiting(replace(NOTHING, **changes))) == (verdict, found)
+    assert told(judge_waiting(replace(NOTHING, **changes), keeps_images=True)) == (verdict, found)
+
+
+def test_all_that_waits_for_too_long_is_told_with_what_to_do_about_each() -> None:
+    oldest = {JobState.QUEUED: NOW - MINUTE * 16, JobState.RUNNING: NOW - MINUTE}
+    changes: dict[str, Any] = {"oldest": oldest, "credits_unresolved": 10, "unresolved_since": NOW - HOUR * 2}
+    finding = judge_waiting(replace(NOTHING, **changes, image_since=NOW - HOUR * 5), keeps_images=True)
+    assert told(finding) == (
+        Verdict.WARNING,
+        "a job has been queued for 16 min; 10 credits have been unresolved for up to 2 h; a picture has waited for 5 h",
+    )
+    for alert in ("GatewayQueueOld", "GatewayCreditsUnresolved", "GatewayImagesUnstored"):
+        assert alert in str(finding.todo)
+
+
+def test_pictures_that_nobody_means_to_keep_do_not_wait() -> None:
+    """What was pending when the store was turned off stays so for ever."""
+    assert told(judge_waiting(replace(NOTHING, image_since=NOW - HOUR * 5), keeps_images=False)) == (Verdict.OK, "nothing")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +161,22 @@ def test_what_is_due_and_not_done_shows_that_nobody_does_it(
     assert told(judge_duties(replace(NOTHING, **changes), gate, runs=runs))[0] is verdict
 
 
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"look_due_at": NOW}, "no gateway runs, and checks wait for one"),
+        ({"delivery_due_at": NOW}, "no gateway runs, and deliveries wait for one"),
+        ({"look_due_at": NOW, "delivery_due_at": NOW}, "no gateway runs, and checks and deliveries wait for one"),
+        (
+            {"oldest": {JobState.QUEUED: NOW}, "jobs": {**NOTHING.jobs, JobState.QUEUED: Count(2)}, "look_due_at": NOW},
+            "no gateway runs, and 2 jobs wait for one",
+        ),
+    ],
+)  # fmt: skip
+def test_what_waits_for_a_gateway_that_does_not_run_is_named(changes: dict[str, Any], found: str) -> None:
+    assert told(judge_duties(replace(NOTHING, **changes), Gate(), runs=False)) == (Verdict.WRONG, found)
+
+
 # --- callbacks and deliveries ---
 
 
@@ -154,13 +194,19 @@ def test_callbacks_that_are_mostly_lost_are_a_warning(health: CallbackHealth, ve
     assert told(judge_callbacks(health, Policy(callbacks_expected=False))) == (Verdict.OK, "none are asked for")
 
 
-def test_parked_receivers_come_before_deliveries_that_were_given_up() -> None:
+def test_parked_receivers_are_told_beside_deliveries_that_were_given_up() -> None:
     failing = replace(NOTHING, deliveries=Count(4), receivers_failing=Count(2))
     assert told(judge_deliveries(failing)) == (Verdict.OK, "4 pending, 2 receivers failing")
     given_up = replace(failing, deliveries_exhausted=Count(3))
     assert told(judge_deliveries(given_up)) == (Verdict.WARNING, "3 were given up after their last attempt")
     parked = replace(given_up, receivers_parked=Count(1))
-    assert told(judge_deliveries(parked)) == (Verdict.WARNING, "1 receivers are parked after days of failure")
+    finding = judge_deliveries(parked)
+    assert told(finding) == (
+        Verdict.WARNING,
+        "1 receivers are parked after days of failure; 3 were given up after their last attempt",
+    )
+    assert "gateway receivers resume" in str(finding.todo)
+    assert "/redeliver" in str(finding.todo)
 
 
 # --- upstream and clocks ---

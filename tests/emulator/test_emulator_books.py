@@ -100,10 +100,28 @@ def test_a_callback_is_in_the_account_from_its_sending_on(play: Any) -> None:
             "attempt": 1,
             "http_status": None,
             "error": None,
+            "ended_at": None,
         }
     ]
+    play.pass_seconds(1)
     play.world.note_callback(callback, http_status=204)
-    assert play.tasks()[0]["callbacks"][0]["http_status"] == 204
+    (attempt,) = play.tasks()[0]["callbacks"]
+    assert (attempt["http_status"], attempt["ended_at"]) == (204, play.now)
+
+
+def test_what_the_status_endpoint_said_of_a_task_is_in_the_account(play: Any) -> None:
+    task_id = play.accepted("a fox [[status-404=5]]")
+    play.status(task_id)
+    missing_at = play.now
+    play.pass_seconds(10)
+    play.status(task_id)
+    assert play.tasks()[0]["status_answers"] == {"status-404": missing_at, "SUCCESS": play.now}
+
+
+def test_a_submit_that_faults_refused_is_in_the_account(play: Any) -> None:
+    play.accepted(callback_url=HOOK)
+    play.submit("a fox [[drop-before-accept]]", callback_url=HOOK)
+    assert play.account()["refusals"] == [{"at": play.now, "callback_url": HOOK, "faults": ["drop-before-accept"]}]
 
 
 @pytest.mark.parametrize("outcome", [(500, None), (302, None), (None, "ConnectError: refused")])

@@ -41,6 +41,15 @@ async def test_a_hung_answer_outlasts_its_client(live: Any) -> None:
     assert task["submit_answer"] == "hung"
 
 
+async def test_whoever_waits_for_the_answer_to_a_submit_is_told_of(live: Any) -> None:
+    assert (await live.client.get("/control/under-way")).json() == {"submits": []}
+    waiting = asyncio.create_task(live.submit("[[answer-hang=30]]", callback_url="http://hook.example/1"))
+    await live.account_when(lambda seen: seen["tasks"])
+    (submit,) = (await live.client.get("/control/under-way")).json()["submits"]
+    assert (submit["callback_url"], submit["client_port"] > 0) == ("http://hook.example/1", True)
+    waiting.cancel()
+
+
 async def test_a_hung_answer_comes_in_the_end(live: Any) -> None:
     assert (await live.submit("[[answer-hang=0.05]]")).json()["code"] == 200
 

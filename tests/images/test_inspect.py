@@ -75,7 +75,7 @@ def test_a_picture_is_told_as_it_is(format_: str, size: str) -> None:
     data = encoded(scene(width, height), format_)
     picture = inspect(data, expected_size=size)
     assert (picture.media_type, picture.width, picture.height) == (FORMATS[format_], width, height)
-    assert (picture.size_matches, picture.frames) == (True, 1)
+    assert picture.size_matches
     assert (picture.byte_count, picture.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert thumbnail(picture).size == (round(width * 320 / max(width, height)), round(height * 320 / max(width, height)))
 
@@ -126,16 +126,16 @@ def test_what_is_transparent_stays_so_in_the_thumbnail(mode: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["PNG", "WEBP"])
-def test_an_animation_is_kept_and_told(format_: str) -> None:
+def test_an_animation_is_kept_and_its_thumbnail_is_a_still(format_: str) -> None:
     frames = [Image.new("RGB", (40, 30), colour) for colour in (RED, BLUE)]
     picture = inspect(encoded(frames[0], format_, save_all=True, append_images=frames[1:]))
-    assert (picture.media_type, picture.frames) == (FORMATS[format_], 2)
+    assert picture.media_type == FORMATS[format_]
     assert getattr(thumbnail(picture), "n_frames", 1) == 1
 
 
 def test_a_jpeg_of_several_pictures_is_a_jpeg() -> None:
     picture = inspect(encoded(scene(), "MPO", save_all=True, append_images=[scene(50, 50)]))
-    assert (picture.media_type, picture.frames, picture.width) == ("image/jpeg", 2, 40)
+    assert (picture.media_type, picture.width) == ("image/jpeg", 40)
 
 
 def test_threads_do_not_disturb_each_other() -> None:

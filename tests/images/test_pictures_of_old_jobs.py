@@ -11,8 +11,8 @@ import pytest
 
 from app.images.archive import ImageArchive
 from app.images.next_try import LONGEST
-from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, open_image_store
-from app.retention.prune import Pruner
+from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, ImageStoreUnavailableError, open_image_store
+from app.retention.prune import PICTURED, Pruner
 from app.storage.intake import IntakeStore, Order
 from app.storage.retention import RetentionStore
 from tests.images.gallery import Gallery, swept
@@ -26,7 +26,7 @@ SAME = {"request_hash": b"same"}
 
 
 def pruner_of(gallery: Gallery, archive: ImageArchive | None) -> Pruner:
-    return Pruner(RetentionStore(gallery.database), MONTH, archive.release if archive else None)
+    return Pruner(RetentionStore(gallery.database), MONTH, archive.let_pictures_go if archive else None)
 
 
 async def job_ids(gallery: Gallery) -> set[UUID]:
@@ -100,3 +100,63 @@ async def test_where_the_store_was_turned_off_its_pictures_keep_their_jobs_until
     assert await job_ids(gallery) == set()
     with pytest.raises(ImageMissingError):
         await image_store.head(SHA, "png")
+
+
+async def with_pictures(gallery: Gallery, upstream: PictureServer, image_store: ImageStore, count: int) -> list[UUID]:
+    """Old jobs with pictures in the store, the longest settled first."""
+    upstream.pages["/a"] = http(DATA)
+    jobs = []
+    for _ in range(count):
+        jobs.append(await gallery.job(f"{upstream.url}/a"))
+        gallery.clock.advance(seconds=1)
+        await swept(gallery.archive(image_store))
+    gallery.clock.advance(days=31)
+    return jobs
+
+
+@pytest.mark.parametrize("bad", [0, 1, PICTURED + 1])
+async def test_a_picture_that_cannot_be_deleted_keeps_its_own_job_alone(
+    gallery: Gallery, upstream: PictureServer, image_store: ImageStore, bad: int
+) -> None:
+    jobs = await with_pictures(gallery, upstream, image_store, PICTURED + 3)
+    archive = gallery.archive(image_store)
+
+    async def let_pictures_go(job_id: UUID) -> None:
+        if job_id == jobs[bad]:
+            raise ImageStoreUnavailableError
+        await archive.let_pictures_go(job_id)
+
+    await Pruner(RetentionStore(gallery.database), MONTH, let_pictures_go).sweep()
+    assert await job_ids(gallery) == {jobs[bad]}
+
+
+async def test_a_store_that_deletes_nothing_is_asked_a_few_times_and_again_at_the_next_sweep(
+    gallery: Gallery, upstream: PictureServer, image_store: ImageStore
+) -> None:
+    jobs, asked = await with_pictures(gallery, upstream, image_store, PICTURED + 3), list[UUID]()
+
+    async def refuse(job_id: UUID) -> None:
+        asked.append(job_id)
+        raise ImageStoreUnavailableError
+
+    pruner = Pruner(RetentionStore(gallery.database), MONTH, refuse)
+    assert await pruner.sweep() is None
+    assert asked == jobs[:PICTURED]
+    assert await pruner.sweep() is None
+    assert asked == jobs, "the next ones are not held up by the first"
+    assert await pruner.sweep() is None
+    assert asked == [*jobs, *jobs[:PICTURED]]
+
+
+async def test_a_stop_waits_for_the_pictures_of_one_job_at_most(
+    gallery: Gallery, upstream: PictureServer, image_store: ImageStore
+) -> None:
+    jobs, asked = await with_pictures(gallery, upstream, image_store, 3), list[UUID]()
+
+    async def let_pictures_go(job_id: UUID) -> None:
+        asked.append(job_id)
+        pruner.stop()
+
+    pruner = Pruner(RetentionStore(gallery.database), MONTH, let_pictures_go)
+    await pruner.sweep()
+    assert asked == jobs[:1]

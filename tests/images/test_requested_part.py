@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from starlette.datastructures import Headers
 
 from app.images.requested_part import RequestedPart, requested_part
 
@@ -44,8 +45,13 @@ ALL = RequestedPart(200, 0, SIZE)
     ],
 )
 def test_a_get_is_answered_with_what_it_asks_for(headers: dict[str, str], expected: RequestedPart) -> None:
-    assert requested_part("GET", headers, etag=ETAG, size=SIZE) == expected
+    assert requested_part("GET", Headers(headers), etag=ETAG, size=SIZE) == expected
 
 
 def test_a_range_means_nothing_to_a_head() -> None:
-    assert requested_part("HEAD", {"range": "bytes=0-1"}, etag=ETAG, size=SIZE) == ALL
+    assert requested_part("HEAD", Headers({"range": "bytes=0-1"}), etag=ETAG, size=SIZE) == ALL
+
+
+def test_an_etag_is_found_in_the_second_header_of_two() -> None:
+    headers = Headers(raw=[(b"if-none-match", b'"x"'), (b"if-none-match", ETAG.encode())])
+    assert requested_part("GET", headers, etag=ETAG, size=SIZE) == RequestedPart(304)

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from app.access.callers import Caller
-from app.callbacks.receive import Receiver
+from app.callbacks.receive import CallbackReceiver
 from app.dispatch.dispatch import CALLBACK_PATH, Dispatcher
 from app.intake import Intake
 from app.jobs.job_request import JobRequest
@@ -91,7 +91,7 @@ class SimulatedGateway:
         )
         self.reconciler = Reconciler(DueStore(self.database), self.gate_store, self.settlement, client)
         self.housekeeping = Housekeeping(queue, self.history, UsageStore(self.database), self.settlement)
-        self.receiver = Receiver(ReceiptStore(self.database), self.settlement)
+        self.receiver = CallbackReceiver(ReceiptStore(self.database), self.settlement)
 
     async def crash(self) -> None:
         """What was in memory is gone, what was under way with it; the file stays as it is."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -124,3 +127,58 @@ async def test_a_look_that_fails_is_told_and_looked_again() -> None:
     with pytest.raises(ValueError, match="away"):
         await recent.of(None)
     assert await recent.of(None) == 7
+
+
+async def test_a_look_that_nobody_waits_for_any_more_is_there_for_the_next() -> None:
+    looks, answered = list[None](), asyncio.Event()
+
+    async def look(_: None) -> int:
+        looks.append(None)
+        await answered.wait()
+        return 7
+
+    recent = Recent(look, timedelta(hours=1))
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await recent.of(None)
+    answered.set()
+    assert await recent.of(None) == 7
+    assert len(looks) == 1
+
+
+async def test_a_look_that_fails_with_nobody_waiting_troubles_nobody() -> None:
+    failed, complaints = asyncio.Event(), list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+
+    async def look(_: None) -> int:
+        await failed.wait()
+        raise ValueError("away")
+
+    recent = Recent(look, timedelta(hours=1))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await recent.of(None)
+    failed.set()
+    await recent.stop()
+    gc.collect()
+    assert complaints == []
+
+
+async def test_looks_under_way_end_with_the_gateway() -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def look(_: None) -> int:
+        began.set()
+        try:
+            return await asyncio.Future()
+        finally:
+            ended.set()
+
+    recent = Recent(look, timedelta(hours=1))
+    asking = asyncio.create_task(recent.of(None))
+    await began.wait()
+    await recent.stop()
+    assert ended.is_set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from app.errors import StorageUnavailableError
@@ -193,3 +194,15 @@ async def test_a_key_is_remembered_for_an_hour_and_forgotten_when_it_is_refused(
     keys.away = True
     with pytest.raises(StorageUnavailableError):
         await scrapers.admit("key")
+
+
+async def test_books_that_take_long_to_compare_do_not_make_the_database_look_away(postgres_url: str) -> None:
+    async with open_stage(postgres_url) as stage, asyncio.timeout(90):
+        with psycopg.connect(postgres_url, autocommit=False) as elsewhere:
+            elsewhere.execute("LOCK TABLE usage_entries IN ACCESS EXCLUSIVE MODE")
+            while not (during := await scrape(stage.api)).value("gateway_database_up"):
+                pass  # a reading that comes late is there for the next scrape
+        assert during.value("gateway_gate_open", **{"for": "check"}) == 1
+        assert during.value("gateway_books_difference", figure="open") is None
+        while (await scrape(stage.api)).value("gateway_books_difference", figure="open") != 0:
+            pass

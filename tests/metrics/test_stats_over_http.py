@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.main import Gateway
+from app.gateway import Gateway
 from tests.acceptance.stage import Stage
 from tests.access.keyring import TENANT, Keyring
 from tests.storage.watch import statements_of

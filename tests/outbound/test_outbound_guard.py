@@ -292,8 +292,8 @@ def test_what_is_public_passes(url: str) -> None:
     [
         ("http://example.com/", "must begin with https://"),
         ("http://8.8.8.8/", "must begin with https://"),
-        ("https://example.com:8443/", "port must be 443"),
-        ("https://example.com:22/", "port must be 443"),
+        ("https://example.com:8443/", "port must be 443 or 80"),
+        ("https://example.com:22/", "port must be 443 or 80"),
         ("https://10.0.0.1/", "not at a public address"),
         ("https://2130706433/", "encoded address"),
         ("https://[0:0:0:0:0:0:0:1]/", "write the address as ::1"),

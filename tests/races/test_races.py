@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from app.access.callers import Caller
-from app.callbacks.receive import Receiver
+from app.callbacks.receive import CallbackReceiver
 from app.intake import Intake
 from app.jobs.job_request import JobRequest
 from app.lifecycle import gate as gates
@@ -68,7 +68,7 @@ class Replica:
         self.gate_store = GateStore(self.database)
         self.settlement = Settlement(self.lives, self.gate_store, POLICY, GATE, Wakes())
         self.intake = Intake(IntakeStore(self.database), self.settlement.wakes)
-        self.receiver = Receiver(ReceiptStore(self.database), self.settlement)
+        self.receiver = CallbackReceiver(ReceiptStore(self.database), self.settlement)
         self.history = HistoryStore(self.database)
 
     async def accept(self, idempotency_key: str | None = None) -> UUID:

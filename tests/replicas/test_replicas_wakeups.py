@@ -7,12 +7,13 @@ from contextlib import AsyncExitStack
 from uuid import UUID
 
 from app.access.callers import Caller
+from app.gateway import Gateway
 from app.jobs.job_request import JobRequest
 from app.lifecycle.gate import GatePolicy
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.policy import Policy
 from app.loops import Loop
-from app.main import Gateway, open_gateway
+from app.opening import open_gateway
 from app.settlement.settle import Settlement
 from app.settlement.wakes import Wakes
 from app.settlement.watchers import Watchers

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.main import Gateway
+from app.gateway import Gateway
 from app.storage.database import Database
 from tests.acceptance.stage import Stage, open_stage
 from tests.storage.factory import Factory

@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 
 from app.access.callers import Scope
+from app.gateway import Gateway
 from app.lifecycle.transitions import Event
-from app.main import Gateway
 from app.storage import tables as t
 from app.storage.lives import write_events
 from tests.acceptance.stage import PATIENCE, Stage, client

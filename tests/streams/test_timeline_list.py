@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
+from app.gateway import Gateway
 from app.jobs.timeline import EVENTS_MAX, wants_stream
 from app.lifecycle.transitions import Event
-from app.main import Gateway
 from app.storage.lives import write_events
 from tests.acceptance.stage import Stage
 

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 
-from app.main import Seams
+from app.gateway import Seams
 from tests.acceptance.stage import ADMIN_KEY, SECRET_KEY, UPSTREAM_KEY, Stage, client, open_stage
 from tests.deliveries.rig import answering, received
 from tests.outbound.conftest import Serve

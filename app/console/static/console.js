@@ -4,9 +4,10 @@
 // --- live: the page is asked for again while somebody looks at it and is not in the middle of something -------------------
 
 const live = () => document.getElementById("live");
-const BUSY = ":popover-open, dialog[open], [aria-busy], #live input:checked, #live :focus:is(input, select, textarea), #live [data-row] a:focus";
+const BUSY = ":popover-open, [aria-busy], #live input:checked, #live :focus:is(input, select), #live [data-row] a:focus";
 const busy = () => document.hidden || document.querySelector(BUSY);
-let looked = Date.now();
+let looked = Date.now();  // when the page was asked for last
+let renewed = Date.now();  // of when the answer is that is shown
 
 // Says whether the page was asked for.
 function look() {
@@ -30,10 +31,15 @@ function away(text) {
   note.textContent = text;
 }
 
-const since = () => new Date(looked).toLocaleTimeString();
+const since = () => new Date(renewed).toLocaleTimeString();
 document.addEventListener("htmx:response:error", (event) => away(`The gateway answers ${event.detail.ctx?.response?.status ?? "with an error"}; what you see is of before ${since()}.`));
 document.addEventListener("htmx:error", () => away(`The gateway does not answer; what you see is of before ${since()}.`));
-document.addEventListener("htmx:after:swap", () => { away(""); showRow(); });
+document.addEventListener("htmx:after:swap", (event) => {
+  showRow();
+  if (event.detail.ctx?.response?.status >= 400) return;  // htmx tells of it though nothing was swapped
+  away("");
+  renewed = Date.now();
+});
 
 // --- rows: j and k walk, Enter opens ---------------------------------------------------------------------------------------
 
@@ -96,7 +102,7 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input:not([type=checkbox]), textarea, select");
+  const typing = event.target.closest("input:not([type=checkbox]), select");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = KEYS[event.key];
   if (!act) return;

@@ -1,4 +1,7 @@
-"""Baseline: the usual webhook endpoint: FastAPI, the body read, one row and one commit a request."""
+"""Baseline: the usual webhook endpoint: FastAPI, the body read, one row and one commit a request.
+
+`BENCH_POOL_SIZE` says how many connections it keeps.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from sqlalchemy import DateTime, String
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-engine = create_async_engine(os.environ["BENCH_DATABASE_URL"], pool_size=20, max_overflow=20)
+POOL_SIZE = int(os.environ.get("BENCH_POOL_SIZE", "20"))
+
+engine = create_async_engine(os.environ["BENCH_DATABASE_URL"], pool_size=POOL_SIZE, max_overflow=0)
 sessions = async_sessionmaker(engine, expire_on_commit=False)
 
 

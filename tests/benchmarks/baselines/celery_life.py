@@ -1,7 +1,8 @@
-"""The whole life with FastAPI and Celery on Redis; its tasks block, in threads that share pools of kept connections.
+"""The whole life with FastAPI and Celery on Redis; its tasks block, in threads that share pools of kept connections, or in
+processes that have one of each.
 
 The API: uvicorn tests.benchmarks.baselines.celery_life:app
-The worker: celery -A tests.benchmarks.baselines.celery_life:queue worker --pool threads --concurrency 16
+The worker: celery -A tests.benchmarks.baselines.celery_life:queue worker --pool threads|prefork --concurrency 16
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.benchmarks.baselines import life_rows as rows
 from tests.benchmarks.baselines.life_routes import URL, Queue, make_app
 from tests.benchmarks.baselines.life_tasks import HEADERS, UPSTREAM, generate_body
 
-THREADS = 16  #: of the worker
+THREADS = 16  #: of a worker's process at most
 
 queue = Celery("life", broker=os.environ["BENCH_REDIS_URL"])
 queue.conf.update(

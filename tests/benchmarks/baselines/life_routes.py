@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, HTTPException, Response
+from fastapi.exceptions import RequestValidationError
 from sqlalchemy import Executable, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from tests.benchmarks.baselines import life_rows as rows
-from tests.benchmarks.baselines.stores_nothing import KEY, JobIn, JobOut
+from tests.benchmarks.baselines.stores_nothing import KEY, JobIn, JobOut, refused
 
 URL = make_url(os.environ["BENCH_DATABASE_URL"]).set(drivername="postgresql+psycopg")
 
@@ -52,7 +53,7 @@ def make_app(queue: Queue) -> FastAPI:
         if not queue.transactional:
             await enqueue(connection, job_id)
 
-    app = FastAPI(lifespan=lifespan)
+    app = FastAPI(lifespan=lifespan, exception_handlers={RequestValidationError: refused})
 
     @app.post("/jobs", status_code=202, response_model=JobOut)
     async def accept(job: JobIn, authorization: Annotated[str, Header()] = "") -> Any:

@@ -8,28 +8,18 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from app.access.callers import CurrentCaller, Scope
-from app.answers import base_url, job_answer, problems
+from app.answers import base_url, body_of, job_answer, problem_responses
+from app.bodies import read_model
 from app.job_view import JobView, job_view
 from app.lifecycle.news import Asked, CandidateNamed, CheckAsked
-from app.lifecycle.transitions import Objection
 from app.own_job import by_caller, own_life
 from app.problems import Problem, not_found
-from app.requests import read_model
 from app.response_headers import headers
 from app.whole_number import WHOLE
 
-router = APIRouter(prefix="/jobs", tags=["operators"], responses=problems(401, 403, 404, 503))
+router = APIRouter(prefix="/jobs", tags=["operators"], responses=problem_responses(401, 403, 404, 503))
 
 BODY_MAX = 4096  #: bytes
-
-_OBJECTIONS = {
-    Objection.NOT_SENT: "Nothing was sent, so there is no task to look at.",
-    Objection.NOTHING_TO_CHECK: "No task of the job is known, and none was named; name one as a candidate.",
-    Objection.BOOKS_CLOSED: "The job's books are closed; nothing can change any more.",
-    Objection.TASK_KNOWN: "The task is known already.",
-    Objection.TASK_TAKEN: "This task is another job's.",
-    Objection.TOO_MANY_CANDIDATES: "As many candidates are named as may be; checks will drop those that are not this job's.",
-}
 
 
 class CandidateRequest(BaseModel):
@@ -52,7 +42,7 @@ class CandidateRequest(BaseModel):
     summary="Check a job now",
     responses={
         202: {"description": "The checks are due now.", "headers": headers("Retry-After")},
-        **problems("not_sent", "nothing_to_check", "books_closed"),
+        **problem_responses("not_sent", "nothing_to_check", "books_closed"),
     },
 )
 async def check_job(request: Request, caller: CurrentCaller, job_id: str) -> Response:
@@ -69,11 +59,9 @@ async def check_job(request: Request, caller: CurrentCaller, job_id: str) -> Res
     summary="Name a task as a job's candidate",
     responses={
         202: {"description": "It is checked now.", "headers": headers("Retry-After")},
-        **problems(408, "not_sent", "books_closed", "task_known", "task_taken", "too_many_candidates", 413, 415, 422),
+        **problem_responses(408, "not_sent", "books_closed", "task_known", "task_taken", "too_many_candidates", 413, 415, 422),
     },
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": CandidateRequest.model_json_schema()}}}
-    },
+    openapi_extra=body_of(CandidateRequest),
 )
 async def name_candidate(request: Request, caller: CurrentCaller, job_id: str) -> Response:
     """For a job whose answer was lost, when the upstream's account shows a task that may be its own. The task is believed as
@@ -89,5 +77,5 @@ async def _asked(request: Request, job_id: object, news: Asked) -> Response:
     if change is None:
         raise not_found()
     if change.objection is not None:
-        raise Problem(409, change.objection.value, _OBJECTIONS[change.objection])
+        raise Problem.of(change.objection.value)
     return job_answer(job_view(change.after, base_url(request)), 202)

@@ -1,0 +1,40 @@
+"""A form that a page of the console sent: its fields, and that it came from no other site."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import Request
+
+from app.bodies import read_body
+from app.problems import Problem
+
+FORM_MAX = 256 * 1024  #: bytes
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a form that was sent; of those of one name the last one."""
+    return dict(await read_fields(request))
+
+
+async def read_fields(request: Request) -> list[tuple[str, str]]:
+    """The fields of a form that was sent, in order."""
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise Problem(415, "unsupported_media_type", "Forms are sent as application/x-www-form-urlencoded.")
+    body = await read_body(request, limit=FORM_MAX, seconds=10.0)
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=2000)
+    except ValueError:
+        raise Problem(422, "invalid_request", "The form cannot be read.") from None
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Raises Problem 403 where a form was not sent from a page of ours.
+
+    Browsers say so in `Sec-Fetch-Site` where the connection is trusted, and in `Origin` anywhere. Source: W3C Fetch Metadata.
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = urlsplit(request.headers.get("origin", "")).netloc
+    if site == "same-origin" or (site is None and origin and origin == request.headers.get("host")):
+        return
+    raise Problem(403, "other_site", "This was not sent from a page of the console.")
