@@ -86,8 +86,9 @@ class Dispatcher:
             for task in stuck:
                 task.cancel()
             await asyncio.gather(*stuck, return_exceptions=True)
-        with suppress(StorageUnavailableError):  # then their leases run out, as those of what is stuck
-            await self._give_back_what_is_in_doubt()
+        with suppress(StorageUnavailableError, TimeoutError):  # then their leases run out, as those of what is stuck
+            async with asyncio.timeout(RECORD_GRACE):
+                await self._give_back_what_is_in_doubt()
 
     def send_no_more(self) -> None:
         """From now on, what is claimed and unsent is given back."""
