@@ -27,7 +27,7 @@ POLL_FLOOR = 1.0  #: seconds between sweeps that nobody rang for
 HOUSEKEEPING_EVERY = 15.0  #: seconds
 ARCHIVE_EVERY = 5.0  #: seconds between looks for pictures that nobody rang for
 PRUNE_EVERY = 600.0  #: seconds
-STOP_GRACE = 12.0  #: seconds that a stop waits for what is in flight, after the server's own; in sum below the usual 30 s
+STOP_GRACE = 12.0  #: seconds that a stop waits for what is in flight, after the server's own; all of a stop: docs/operations.md
 DRAIN_GRACE = 3.0  #: seconds that a stop waits for what the duties handed over last
 
 
