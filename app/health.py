@@ -73,7 +73,7 @@ class Health:
         await self._stored.stop()
 
     def _callbacks(self) -> Check:
-        return _checked(None if self._has_address else "GATEWAY_PUBLIC_BASE_URL is not set: results are polled for")
+        return _checked(None if self._has_address else "GATEWAY_PUBLIC_BASE_URL is not set: results are found by checks alone")
 
     def _pictures(self) -> dict[str, Check]:
         if self._archive is None:

@@ -33,7 +33,7 @@ _REQUEST_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 
 class Metrics:
-    """The counters of one process. Made by `main` and handed to whoever has something to count.
+    """The counters of one process. Made by `gateway` and handed to whoever has something to count.
 
     Args:
         tenants_max: names of tenants that get series of their own.

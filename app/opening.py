@@ -58,7 +58,7 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
         if database.is_sqlite and not with_duties:
             log.warning("nothing is sent, checked or settled: on SQLite no other process can do it")
         if settings.public_base_url is None:
-            log.warning("GATEWAY_PUBLIC_BASE_URL is not set: the upstream cannot call back, results are polled for")
+            log.warning("GATEWAY_PUBLIC_BASE_URL is not set: the upstream cannot call back, results are found by checks alone")
         if with_duties:
             client = UpstreamClient(
                 settings.upstream_base_url,

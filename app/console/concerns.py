@@ -100,7 +100,7 @@ def _money(stats: StatsView, difference: Difference | None) -> Iterator[Concern]
 
 def _callbacks(stats: StatsView) -> Iterator[Concern]:
     if stats.callbacks and callbacks_are_lost(stats.callbacks):
-        what = f"{share(stats.callbacks.loss_ratio)} of the callbacks do not arrive; results are polled for, later."
+        what = f"{share(stats.callbacks.loss_ratio)} of the callbacks do not arrive; results are found by checks alone, later."
         yield Concern(Weight.WARNING, what, "Is GATEWAY_PUBLIC_BASE_URL reachable from outside? Run gateway doctor.")
 
 

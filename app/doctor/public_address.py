@@ -19,7 +19,7 @@ async def look_at_public_address(url: str | None, *, runs: bool | None) -> Findi
         runs: whether a gateway holds the SQLite file; None where that cannot be known.
     """
     if url is None:
-        todo = "set GATEWAY_PUBLIC_BASE_URL; without it results are polled for, and a lost answer fails its job"
+        todo = "set GATEWAY_PUBLIC_BASE_URL; without it results are found by checks alone, and a lost answer fails its job"
         return warning(CHECK, "none is set, so the upstream cannot call back", todo)
     if runs is False:
         return warning(CHECK, f"{url} was not asked, as no gateway runs", "start gateway serve, then look again")

@@ -60,7 +60,7 @@ class Submission:
     asked_at: datetime | None = None  #: when an operator last asked for a check
     callbacks: int = 0  #: callbacks that came on its token
     task_id: str | None = None  #: said by our own answer, or adopted by a check
-    candidates: tuple[str, ...] = ()  #: task ids that only callbacks named, in the order in which they are to be checked
+    candidates: tuple[str, ...] = ()  #: task ids that nobody but callbacks and operators named, in the order of their checks
     refusal: str | None = None  #: proof of non-acceptance that came while candidates were still to be checked
     upstream_status: str | None = None  #: the upstream's word at the last answered check
     last_reading: str | None = None  #: what the last check read, answered or not

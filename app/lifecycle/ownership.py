@@ -1,4 +1,4 @@
-"""Whether a task that a callback named is ours: tokens, and what the upstream echoes of our request. Pure."""
+"""Whether a task that a callback or an operator named is ours: tokens, and what the upstream echoes of our request. Pure."""
 
 from __future__ import annotations
 

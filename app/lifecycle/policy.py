@@ -26,6 +26,6 @@ class Policy:
     young: timedelta = timedelta(seconds=60)  #: a 404 within this time of the last news of a task proves nothing
     lost_after: timedelta = timedelta(minutes=10)  #: a task is lost after 404s for this long…
     lost_count: int = 6  #: …and this many of them, while other tasks answer
-    candidates_max: int = 3  #: task ids that callbacks may name for one submission
+    candidates_max: int = 3  #: task ids that callbacks and operators may name for one submission
     retry_min: timedelta = timedelta(seconds=1)  #: first pause after a proven refusal; doubles
     retry_max: timedelta = timedelta(minutes=5)  #: longest such pause

@@ -92,7 +92,7 @@ class QueueStore:
     async def drop_overdue(self, queue_deadline: timedelta, decide: Decide, limit: int = 100) -> list[Change]:
         """Fails up to `limit` jobs that waited in the queue past their deadline.
 
-        Not those for which a callback named a task: its check decides, and meanwhile they must not fill the sweep.
+        Not those for which somebody named a task: its check decides, and meanwhile they must not fill the sweep.
         """
         async with self.database.writing() as connection:
             now = await self.database.now(connection)

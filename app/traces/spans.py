@@ -37,7 +37,7 @@ class Span:
 
 
 class Traces:
-    """The spans of one process. Made by `main` and handed to whoever does what is worth a span."""
+    """The spans of one process. Made by `opening` and handed to whoever does what is worth a span."""
 
     def request(self, traceparent: Sequence[str] = ()) -> AbstractContextManager[Span]:
         """A request to us; it goes on with its caller's trace where there is just one header and it is sane.

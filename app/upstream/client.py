@@ -1,4 +1,4 @@
-"""The HTTP client of the upstream: one submit, one check. The only module that knows httpx and aiohttp.
+"""The HTTP client of the upstream: one submit, one check. The only module that knows aiohttp and its transport.
 
 A submit costs money, so of everything that can go wrong one thing must be told apart from the rest: *no connection was
 made* (nothing was sent, the job may be sent again) against *a connection was made* (nobody can say).

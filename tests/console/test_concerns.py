@@ -141,7 +141,7 @@ def test_books_out_of_balance_are_critical_by_any_difference() -> None:
 def test_callbacks_are_lost_when_most_of_enough_are(health: CallbackHealth, lost: bool) -> None:
     assert callbacks_are_lost(stats_of(health=health).callbacks) == lost
     assert [c.what for c in found(health=health)] == (
-        ["90\u202f% of the callbacks do not arrive; results are polled for, later."] if lost else []
+        ["90\u202f% of the callbacks do not arrive; results are found by checks alone, later."] if lost else []
     )
 
 
