@@ -3,7 +3,7 @@
 The gateway as an API process and a worker on PostgreSQL, its limits out of the way, the upstream in a process of its own. The
 processor is told by process, the write-ahead log and the disk by job, with all indexes. A picture's cost is what the same jobs
 take more where pictures are kept, in a folder. The last figures are the jobs that one process claims in a second while nothing
-else is done: every claim holds the gate's row, so all replicas together claim no more than a few times that.
+else is done: every claim holds the gate's row for its whole transaction, so all replicas together claim hardly more than that.
 
 Run it alone with: python -m tests.benchmarks.costs [JOBS] [PICTURES]
 """
@@ -33,7 +33,7 @@ from tests.databases import Postgres
 
 CLAIMED = 10_000  #: jobs
 SMALL = 50.0  #: bytes a job; of smaller tables nothing is told
-SIDE = 1328  #: pixels, as the upstream's square pictures have
+SIDE = 1024  #: pixels, as wide and as high as the upstream's square pictures
 PATIENCE = 120.0  #: seconds for the pictures that are still to be stored
 
 _SIZES = """
