@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from fastapi import Request, Response
@@ -86,4 +87,13 @@ def next_link(request: Request, place: str | int | None, *, name: str = "cursor"
 
 def base_url(request: Request) -> str:
     """Where the caller reaches the gateway, without a slash at the end."""
-    return str(request.base_url).rstrip("/")
+    scope, host = request.scope, request.headers.get("host", "")
+    return _base_url(scope["scheme"], host.encode("latin-1"), scope["server"], scope.get("app_root_path", ""))
+
+
+@lru_cache(maxsize=256)
+def _base_url(scheme: str, host: bytes, server: tuple[str, int | None] | None, root_path: str) -> str:
+    """Starlette puts it together, with all that it suspects of a `Host`; callers come by the same few addresses."""
+    headers = [(b"host", host)] if host else []
+    scope = {"type": "http", "scheme": scheme, "server": server, "headers": headers, "app_root_path": root_path}
+    return str(Request(scope).base_url).rstrip("/")

@@ -79,8 +79,7 @@ class Intake:
     def __init__(self, store: IntakeStore, wakes: Wakes, metrics: Metrics | None = None, traces: Traces | None = None) -> None:
         self._store, self._wakes = store, wakes
         self._metrics, self._traces = metrics or Metrics(), traces or Traces()
-        flushers = 1 if store.database.is_sqlite else 2
-        self._writer: GroupedWriter[Order, Taken] = GroupedWriter(store.take, flushers=flushers)
+        self._writer: GroupedWriter[Order, Taken] = GroupedWriter(store.take)
 
     async def accept(
         self, requests: Sequence[Wanted], caller: Caller, idempotency_key: str | None, *, batch: bool = False

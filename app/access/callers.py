@@ -18,8 +18,6 @@ from app.storage.keys import KeyStore, StoredKey
 
 __all__ = ["Access", "Caller", "CurrentCaller", "Scope", "bearer", "current_caller"]
 
-LOOKUPS_AT_ONCE = 1  #: statements; each looks up all keys that came in meanwhile
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -52,7 +50,7 @@ class Access:
     def __init__(self, keys: KeyStore) -> None:
         self.keys = keys
         self.last_use = LastUse(keys)
-        self._lookups: GroupedWriter[bytes, StoredKey | None] = GroupedWriter(keys.find_open, flushers=LOOKUPS_AT_ONCE)
+        self._lookups: GroupedWriter[bytes, StoredKey | None] = GroupedWriter(keys.find_open)
 
     async def caller(self, api_key: str) -> Caller | None:
         """None where the key is unknown, revoked or expired.

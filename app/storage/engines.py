@@ -49,12 +49,12 @@ def sqlite_engine(url: URL, *, read_only: bool) -> AsyncEngine:
     return engine
 
 
-def one_go_engine(url: URL) -> Engine:
-    """The connection of `OneGo`."""
+def one_go_engine(url: URL, *, read_only: bool) -> Engine:
+    """The connection of a `OneGo`."""
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"), pool_size=1, max_overflow=0, hide_parameters=True, connect_args={"timeout": 30}
     )
-    _prepare_sqlite(engine, read_only=False)
+    _prepare_sqlite(engine, read_only=read_only)
     return engine
 
 

@@ -23,13 +23,11 @@ class GroupedWriter(Generic[Item, Result]):
         self,
         write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         *,
-        flushers: int = 1,
         group_max: int = 200,
     ) -> None:
-        self._write = write
-        self._flushers, self._group_max = flushers, group_max
+        self._write, self._group_max = write, group_max
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._flushing: asyncio.Task[None] | None = None
 
     async def put(self, item: Item) -> Result:
         """Writes the item; returns its result once it is committed.
@@ -40,17 +38,14 @@ class GroupedWriter(Generic[Item, Result]):
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        # A flusher that is done takes nothing more, though its callback may not have discarded it yet.
-        if sum(not task.done() for task in self._running) < self._flushers:
-            task = asyncio.create_task(self._flush())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
         return await future
 
     async def drained(self) -> None:
         """Returns when everything that was handed over has been written, or has failed."""
-        while self._running:
-            await asyncio.gather(*self._running)
+        while self._flushing is not None and not self._flushing.done():
+            await self._flushing
 
     async def _flush(self) -> None:
         while self._waiting:

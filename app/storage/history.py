@@ -66,9 +66,8 @@ class HistoryStore:
 
     async def newest_events(self, job_ids: Sequence[UUID]) -> dict[UUID, int]:
         """The id of the last event of each of these jobs: one step into an index a job, however long its timeline."""
-        async with self.database.asking() as connection:
-            rows = await select_among(connection, _newest, job_ids)
-            return {row.job_id: row.newest for row in rows if row.newest is not None}
+        rows = await self.database.ask(lambda connection: select_among(connection, _newest, job_ids))
+        return {row.job_id: row.newest for row in rows if row.newest is not None}
 
     async def recently_closed(self, since: timedelta, limit: int = 200) -> tuple[list[Closed], datetime]:
         """The last submissions that a check read to their end, for judging whether callbacks arrive; and the time now."""

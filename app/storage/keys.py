@@ -89,14 +89,17 @@ class KeyStore:
 
     async def find_open(self, secret_hashes: Sequence[bytes]) -> list[StoredKey | None]:
         """The keys of these hashes, by one statement; None for each that is unknown, revoked or expired at this moment."""
-        async with self.database.asking() as connection:
+
+        async def work(connection: AsyncConnection) -> list[StoredKey | None]:
             rows = await select_among(connection, _of_secrets, set(secret_hashes))
             found = {row.secret_hash: _key(row) for row in rows}
             now = await self.database.now(connection) if any(key.expires_at for key in found.values()) else None
-        return [
-            key if key and key.revoked_at is None and (now is None or key.opens_at(now)) else None
-            for key in map(found.get, secret_hashes)
-        ]
+            return [
+                key if key and key.revoked_at is None and (now is None or key.opens_at(now)) else None
+                for key in map(found.get, secret_hashes)
+            ]
+
+        return await self.database.ask(work)
 
     async def find(self, key_id: str) -> StoredKey | None:
         async with self.database.reading() as connection:

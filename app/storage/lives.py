@@ -78,18 +78,16 @@ class LifeStore:
         return await self.database.transact(work)
 
     async def find(self, job_id: UUID) -> Life | None:
-        async with self.database.asking() as connection:
-            return (await load(connection, [job_id])).get(job_id)
+        return (await self.find_all([job_id])).get(job_id)
 
     async def find_all(self, job_ids: Sequence[UUID]) -> dict[UUID, Life]:
         """Those of these jobs that exist."""
-        async with self.database.asking() as connection:
-            return await load(connection, job_ids)
+        return await self.database.ask(lambda connection: load(connection, job_ids))
 
     async def settled_among(self, job_ids: Sequence[UUID]) -> list[UUID]:
         """Those of these jobs that are settled."""
-        async with self.database.asking() as connection:
-            return [row.job_id for row in await select_among(connection, _settled, job_ids)]
+        rows = await self.database.ask(lambda connection: select_among(connection, _settled, job_ids))
+        return [row.job_id for row in rows]
 
 
 async def apply_locked(

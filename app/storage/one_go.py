@@ -1,4 +1,4 @@
-"""Transactions on SQLite that need the event loop for nothing: each runs on one thread from its beginning to its commit.
+"""Transactions on SQLite that need the event loop for nothing: each runs on one thread from its beginning to its end.
 
 Every step of a statement would else go over to a thread and back, which costs more than SQLite's own work.
 """

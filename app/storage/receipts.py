@@ -64,10 +64,12 @@ class ReceiptStore:
 
     async def known(self, token_hashes: Sequence[bytes], token_life: timedelta) -> list[bool]:
         """Whether each of these tokens is good, as `receive` has it. Only reads, so it waits for nobody who writes."""
-        async with self.database.asking() as connection:
-            now = await self.database.now(connection)
-            owners = await _owners(connection, token_hashes, token_life, now)
-            return [token_hash in owners for token_hash in token_hashes]
+
+        async def work(connection: AsyncConnection) -> Collection[bytes]:
+            return await _owners(connection, token_hashes, token_life, await self.database.now(connection))
+
+        owners = await self.database.ask(work)
+        return [token_hash in owners for token_hash in token_hashes]
 
     async def receive(
         self, receipts: Sequence[Receipt], decide: Decide, token_life: timedelta
