@@ -36,20 +36,20 @@ async def _demo(jobs: int, serve: bool, as_json: bool, folder: Path) -> int:
     from app.demo.run import play
     from app.demo.stage import StageError, open_stage
 
-    console = Console(stderr=as_json)
+    talk = Console(stderr=True)
     began = time.monotonic()
     try:
         async with open_stage(folder) as stage:
-            console.print(f"Emulator {stage.emulator_url}   Gateway {stage.gateway_url}", highlight=False)
-            with show.watching(console) as tell:
+            talk.print(f"Emulator {stage.emulator_url}   Gateway {stage.gateway_url}", highlight=False)
+            with show.watching(talk) as tell:
                 played, books = await play(stage, scenes(jobs), tell)
             took = time.monotonic() - began
             if as_json:
                 typer.echo(show.as_json(played, books, took))
             else:
-                show.summary(console, played, books, folder, took)
+                show.summary(Console(), played, books, folder, took)
             if serve:
-                await _stay(console, stage.gateway_url, stage.api_key)
+                await _stay(talk, stage.gateway_url, stage.api_key)
     except StageError as error:
         typer.echo(f"gateway demo: {error}", err=True)
         return 1
@@ -59,11 +59,11 @@ async def _demo(jobs: int, serve: bool, as_json: bool, folder: Path) -> int:
     return 0 if books.agree and not any(one.faults for one in played) else 1
 
 
-async def _stay(console: Console, url: str, api_key: str) -> None:
+async def _stay(talk: Console, url: str, api_key: str) -> None:
     import asyncio
     import signal
 
-    console.print(
+    talk.print(
         "\nStill running; stop with Ctrl-C. Look around:\n\n"
         f"  {url}/console   sign in with {api_key}\n  {url}/docs\n"
         f'  curl -H "Authorization: Bearer {api_key}" {url}/jobs\n',

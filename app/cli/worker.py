@@ -16,6 +16,7 @@ def worker(
         typer.Option(help="Port for /metrics, /healthz and /readyz of this process; 0 takes a free one.", min=0, max=65535),
     ] = None,
     metrics_host: Annotated[str, typer.Option(help="Address for that port.")] = "127.0.0.1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output when ready.")] = False,
 ) -> None:
     """Send, check and settle jobs, without serving the API. Needs PostgreSQL; any number may run.
 
@@ -31,11 +32,12 @@ def worker(
     log.configure(settings.log_format)
     if database_url(settings.database_url).get_backend_name() == "sqlite":
         raise SettingsError("GATEWAY_DATABASE_URL: a worker needs PostgreSQL; SQLite is for one process, gateway serve")
-    uvloop.run(_work(settings, metrics_host, metrics_port))
+    uvloop.run(_work(settings, metrics_host, metrics_port, as_json))
 
 
-async def _work(settings: Settings, metrics_host: str, metrics_port: int | None) -> None:
+async def _work(settings: Settings, metrics_host: str, metrics_port: int | None, as_json: bool) -> None:
     import asyncio
+    import json
     import signal
     import sys
     from contextlib import AsyncExitStack
@@ -49,9 +51,13 @@ async def _work(settings: Settings, metrics_host: str, metrics_port: int | None)
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(open_gateway(settings, with_duties=True))
+        metrics_url = None
         if metrics_port is not None:
             monitor = serving_beside(monitor_app(gateway), host=metrics_host, port=metrics_port)
-            print(f"gateway: metrics at {await stack.enter_async_context(monitor)}/metrics", file=sys.stderr, flush=True)
+            metrics_url = f"{await stack.enter_async_context(monitor)}/metrics"
+            print(f"gateway: metrics at {metrics_url}", file=sys.stderr, flush=True)
         print("gateway: working", file=sys.stderr, flush=True)
+        if as_json:
+            print(json.dumps({"metrics_url": metrics_url}), flush=True)
         await stop.wait()
         gateway.let_go()  # at once: what ends with the block takes a moment, and that is not for new work
