@@ -10,7 +10,6 @@ import structlog
 
 from app.deliveries.signing import sign
 from app.lifecycle.delivery import AttemptOutcome, read_retry_after
-from app.lifecycle.job import CallbackFormat
 from app.outbound.client import Answer, OutboundClient
 from app.outbound.errors import OutboundError
 from app.storage.deliveries import Attempt, ClaimedDelivery
@@ -60,14 +59,11 @@ class Sender:
         return Attempt(delivery, AttemptOutcome(answer.status, retry_after), milliseconds, told, _excerpt(answer.body))
 
     async def _headers(self, delivery: ClaimedDelivery, body: bytes) -> dict[str, str]:
-        """The upstream signs nothing, so drop-in callbacks carry the id alone."""
-        webhook_id, content = str(delivery.delivery_id), {"content-type": "application/json"}
+        content = {"content-type": "application/json"}
         if (traceparent := self._traces.current().traceparent) is not None:
             content["traceparent"] = traceparent
-        if delivery.format is CallbackFormat.DROP_IN:
-            return {**content, "webhook-id": webhook_id}
         secrets = await self._secrets(delivery.receiver.tenant, delivery.claimed_at)
-        return {**content, **sign(secrets, webhook_id, delivery.claimed_at, body)}
+        return {**content, **sign(secrets, str(delivery.delivery_id), delivery.claimed_at, body)}
 
     async def _call(
         self, delivery: ClaimedDelivery, body: bytes, headers: dict[str, str]

@@ -95,10 +95,10 @@ class Submission:
 
 
 class CallbackFormat(StrEnum):
-    """What a delivery looks like."""
+    """What the body of a delivery looks like."""
 
-    SIGNED = "signed"  #: Standard Webhooks, with the job
-    DROP_IN = "drop_in"  #: the upstream's own status data, unsigned
+    SIGNED = "signed"  #: as Standard Webhooks have it, with the job
+    DROP_IN = "drop_in"  #: the upstream's own status answer
 
 
 @dataclass(frozen=True, slots=True)

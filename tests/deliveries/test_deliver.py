@@ -180,13 +180,13 @@ async def test_an_excerpt_is_capped_and_text(rig: Rig, serve: Serve) -> None:
     assert attempt.excerpt == "\ufffd\ufffd" + "ä" * (EXCERPT_MAX - 2)
 
 
-async def test_a_drop_in_callback_is_the_upstreams_own_data_unsigned(rig: Rig, serve: Serve) -> None:
+async def test_a_drop_in_callback_is_the_upstreams_own_data_and_signed_too(rig: Rig, serve: Serve) -> None:
     server = await serve(answering("200 OK"))
     job = await rig.settled(server.url, callback_format=CallbackFormat.DROP_IN)
     await swept(rig.deliverer())
     [(headers, body)] = received(server)
     assert json.loads(body) == {"task_id": str(job.job.job_id)}
-    assert "webhook-signature" not in headers
+    Webhook((await rig.tenants.secrets("acme")).current).verify(body, headers)
     assert headers["webhook-id"] == str((await rig.delivery(job)).delivery_id)
 
 
