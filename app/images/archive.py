@@ -30,6 +30,7 @@ from app.metrics import Metrics
 from app.outbound.client import OutboundClient
 from app.outbound.errors import OutboundError
 from app.storage.images import DuePicture, PictureFacts, PictureStore, Recorded
+from app.storage.until_stored import until_stored
 from app.traces.spans import Span, Traces
 
 log = structlog.get_logger(__name__)
@@ -181,7 +182,8 @@ class ImageArchive:
         except Exception as error:  # noqa: BLE001 - a surprise must not come again and again with no reason on the row
             await self._failed(span, due, error, now)
             return
-        recorded = await self._pictures.record_stored(due, _facts(found))
+        # Whoever claims it when the lease is over writes it down just as well; but that takes minutes.
+        recorded = await until_stored(lambda: self._pictures.record_stored(due, _facts(found)))
         if recorded is Recorded.STORED:
             log.info("picture stored", **_named(due), bytes=found.byte_count, sha256=found.sha256, attempts=due.attempts)
             self._tried(span, "stored")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
-from app.errors import StorageUnavailableError
 from app.lifecycle import gate as gates
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound, Reading, SubmitAnswer
 from app.lifecycle.gate import Gate, GatePolicy
@@ -26,9 +23,9 @@ from app.settlement.watchers import Watchers
 from app.storage.gate_row import GateStore
 from app.storage.grouped import GroupedWriter
 from app.storage.lives import LifeStore
+from app.storage.until_stored import until_stored
 
 log = structlog.get_logger(__name__)
-Result = TypeVar("Result")
 
 #: The gate remembers when a task was last found; more often than this it need not be told.
 _FOUND_EVERY = timedelta(seconds=10)
@@ -66,7 +63,7 @@ class Settlement:
 
     async def record_surely(self, job_id: UUID, news: News) -> Change | None:
         """Like `record`, but waits for the database to come back: for news that nobody could learn again."""
-        return await _until_stored(lambda: self.record(job_id, news))
+        return await until_stored(lambda: self.record(job_id, news))
 
     async def drained(self) -> None:
         await self._writer.drained()
@@ -132,7 +129,7 @@ class Settlement:
         await self._change_gate(lambda gate, _now: gates.after_key_probe(gate, reading))
 
     async def _change_gate(self, how: Callable[[Gate, datetime], Gate]) -> None:
-        before, after = await _until_stored(lambda: self._gate_store.change(how))
+        before, after = await until_stored(lambda: self._gate_store.change(how))
         self.saw_gate(after)
         if (before.shut, before.checks_shut) != (after.shut, after.checks_shut):
             log.warning(
@@ -146,21 +143,6 @@ class Settlement:
         changes = await self._lives.apply(items, self.decide)
         self.announce(changes)
         return changes
-
-
-async def _until_stored(write: Callable[[], Awaitable[Result]]) -> Result:
-    pause = 0.1
-    while True:
-        try:
-            return await write()
-        except StorageUnavailableError as error:
-            log.error("waiting for the database", reason=str(error), again_in=pause)
-            try:
-                await asyncio.sleep(pause)
-            except asyncio.CancelledError:
-                log.critical("gave up waiting for the database; this could not be written down")
-                raise
-            pause = min(pause * 2, 5.0)
 
 
 def _makes_room(change: Change) -> bool:

@@ -41,12 +41,18 @@ class Gallery:
         deadline: timedelta = DEADLINE,
         allow: str = "127.0.0.1",
         metrics: Metrics | None = None,
+        pictures: PictureStore | None = None,
     ) -> ImageArchive:
         """Its pauses run by the clock of the gallery too."""
         client = OutboundClient(Guard(AllowList.parse(allow), url_max=4096))
-        pictures = PictureStore(self.database)
         return ImageArchive(
-            pictures, store, client, Wake(), deadline=deadline, monotonic=lambda: self.clock().timestamp(), metrics=metrics
+            pictures or PictureStore(self.database),
+            store,
+            client,
+            Wake(),
+            deadline=deadline,
+            monotonic=lambda: self.clock().timestamp(),
+            metrics=metrics,
         )
 
     async def job(self, *urls: str, **fields: Any) -> UUID:

@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
 import structlog
 
+from app.errors import StorageUnavailableError
 from app.images.archive import LEASE, PROBE_PAUSE, ImageArchive
 from app.images.inspect import MAX_BYTES, inspect
 from app.images.next_try import FEW_TRIES, LONGEST, TRIES
 from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, ImageStoreUnavailableError, open_image_store
 from app.lifecycle.job import Picture, PictureState
 from app.lifecycle.states import JobState
-from app.storage.images import PictureFacts, PictureStore, Recorded, Reference
+from app.storage.images import DuePicture, PictureFacts, PictureStore, Recorded, Reference
 from app.storage.lives import LifeStore
 from tests.images.gallery import Gallery, swept
 from tests.images.picture_server import PictureServer, bomb, http, picture, picture_server, redirect
@@ -103,6 +104,26 @@ async def test_what_nobody_looked_at_twice_is_claimed_once(gallery: Gallery, ups
     archives = [gallery.archive(store) for _ in range(3)]
     await asyncio.gather(*(swept(archive) for archive in archives))
     assert len(upstream.asked) == 5
+
+
+class OftenAway(PictureStore):
+    """Its database is away whenever a picture is to be written down for the first time."""
+
+    seen: ClassVar[set[UUID]] = set()
+
+    async def record_stored(self, due: DuePicture, facts: PictureFacts) -> Recorded:
+        if due.job_id not in self.seen:
+            self.seen.add(due.job_id)
+            raise StorageUnavailableError("its connection broke")
+        return await PictureStore.record_stored(self, due, facts)
+
+
+async def test_a_picture_whose_record_broke_off_is_written_down_at_once(gallery: Gallery, upstream: PictureServer) -> None:
+    upstream.pages["/a"] = http(DATA)
+    job_id = await gallery.job(f"{upstream.url}/a")
+    await swept(gallery.archive(memory(), pictures=OftenAway(gallery.database)))
+    assert (await gallery.row(job_id))["state"] == "stored"
+    assert len(upstream.asked) == 1
 
 
 # What goes wrong with the picture.
