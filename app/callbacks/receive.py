@@ -86,8 +86,11 @@ class CallbackReceiver:
 
 
 async def _receipt(token: str, content_type: str | None, body: bytes) -> Receipt:
-    task_id = read_callback(body) if len(body) <= READ_AT_ONCE_MAX else await asyncio.to_thread(read_callback, body)
-    return Receipt(hash_token(token), task_id, _readable(content_type or "")[:200] or None, len(body), _sample(body))
+    """What is kept of a callback: never its token, which is stored as a hash alone, and which the upstream may echo."""
+    size, body = len(body), body.replace(token.encode("utf-8", "surrogatepass"), b"[hidden]")  # before a cut leaves half of it
+    task_id = read_callback(body) if size <= READ_AT_ONCE_MAX else await asyncio.to_thread(read_callback, body)
+    kind = _readable((content_type or "").replace(token, "[hidden]"))[:200]
+    return Receipt(hash_token(token), task_id, kind or None, size, _sample(body))
 
 
 def _sample(body: bytes) -> str:

@@ -6,8 +6,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.callbacks.receive import CallbackReceiver
 from app.emulator import EmulatorOptions
+from app.lifecycle.gate import GatePolicy
+from app.metrics import Metrics
+from app.settlement.settle import Settlement
+from app.settlement.wakes import Wakes
+from app.settlement.watchers import Watchers
 from app.storage.database import Database
+from app.storage.gate_row import GateStore
+from app.storage.lives import LifeStore
+from app.storage.receipts import ReceiptStore
 from tests.acceptance.stage import Stage, open_stage
 from tests.databases import OpenDatabase
 from tests.storage.factory import Factory, HandClock
@@ -33,3 +42,11 @@ def database(database_url: str, open_database: OpenDatabase, clock: HandClock) -
 @pytest.fixture
 def factory(database: Database) -> Factory:
     return Factory(database)
+
+
+@pytest.fixture
+def receiver(factory: Factory) -> CallbackReceiver:
+    lives = LifeStore(factory.database)
+    gate, watchers = GateStore(factory.database), Watchers(lives)
+    settlement = Settlement(lives, gate, factory.policy, GatePolicy(), Wakes(), watchers, Metrics())
+    return CallbackReceiver(ReceiptStore(factory.database), settlement)

@@ -10,16 +10,9 @@ import pytest
 from sqlalchemy import event
 
 from app.callbacks.receive import READ_AT_ONCE_MAX, CallbackReceiver
-from app.lifecycle.gate import GatePolicy
 from app.lifecycle.states import JobState
-from app.metrics import Metrics
-from app.settlement.settle import Settlement
-from app.settlement.wakes import Wakes
-from app.settlement.watchers import Watchers
 from app.storage.database import Database
-from app.storage.gate_row import GateStore
-from app.storage.lives import LifeStore
-from app.storage.receipts import CallbackOutcome, ReceiptStore
+from app.storage.receipts import CallbackOutcome
 from tests.acceptance.stage import Stage, client
 from tests.databases import OpenDatabase
 from tests.storage.factory import Factory, HandClock
@@ -29,14 +22,6 @@ UNKNOWN = "A" * 43
 MALFORMED = ("x", "", "A" * 42, "A" * 44, "A" * 8000, "a/b", "../" + "A" * 40, "ключ", "\0", "%", "A" * 42 + "=")
 GOOD, OLD = "token-of-1", "token-of-2"  # as the factory makes them
 BODY = b'{"data":{"task_id":"task-1"}}'
-
-
-@pytest.fixture
-def receiver(factory: Factory) -> CallbackReceiver:
-    lives = LifeStore(factory.database)
-    gate, watchers = GateStore(factory.database), Watchers(lives)
-    settlement = Settlement(lives, gate, factory.policy, GatePolicy(), Wakes(), watchers, Metrics())
-    return CallbackReceiver(ReceiptStore(factory.database), settlement)
 
 
 @pytest.fixture

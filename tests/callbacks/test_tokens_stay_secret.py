@@ -1,4 +1,4 @@
-"""A callback token is in no line of a log, at no level and after no malformed request, and neither in metrics nor in traces."""
+"""A callback token is in no line of a log, at no level and after no malformed request; nor in metrics, traces or tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.callbacks.receive import SAMPLE_MAX, CallbackReceiver
+from app.lifecycle.news import Claimed
+from app.lifecycle.ownership import new_token
+from app.storage.database import Database
+from app.storage.receipts import ReceiptStore, StoredReceipt
 from tests.crash.processes import Gateway, Process, running, running_emulator, wait_for
+from tests.storage.factory import Factory
+from tests.storage.watch import statements_of
 
 TRACE = 5  #: uvicorn's own, below DEBUG
 
@@ -72,6 +79,51 @@ def test_no_log_at_any_level_holds_a_token_whatever_comes_with_it(tmp_path: Path
     lines = [json.loads(line) for line in process.stderr if line.startswith("{")]
     assert any(line["event"] == "callback" and line["outcome"] == "poked" for line in lines)
     assert any(line["logger"] == "uvicorn.error" for line in lines), "the malformed ones were noticed"
+
+
+@pytest.mark.parametrize("escaped", [False, True], ids=["slashes", "escaped slashes"])
+async def test_a_callback_that_repeats_its_address_is_kept_without_the_token(
+    receiver: CallbackReceiver, factory: Factory, database: Database, escaped: bool
+) -> None:
+    body = json.dumps({"data": {"task_id": "task-1", "request": {"callback_url": "https://us.example/callbacks/TOKEN"}}})
+    kept = await kept_of(receiver, factory, database, body.replace("/", r"\/") if escaped else body, "text/TOKEN")
+    assert (kept.named_task_id, kept.content_type) == ("task-1", "text/[hidden]")
+    assert kept.sample == (body.replace("/", r"\/") if escaped else body).replace("TOKEN", "[hidden]")
+
+
+async def test_no_part_of_a_token_is_kept_where_a_sample_ends(
+    receiver: CallbackReceiver, factory: Factory, database: Database
+) -> None:
+    kept = await kept_of(receiver, factory, database, " " * (SAMPLE_MAX - 10) + "TOKEN and more")
+    assert kept.sample == " " * (SAMPLE_MAX - 10) + "[hidden] a"
+
+
+async def test_a_body_full_of_its_token_is_kept_without_it(
+    receiver: CallbackReceiver, factory: Factory, database: Database
+) -> None:
+    kept = await kept_of(receiver, factory, database, "TOKEN" * 20_000)
+    assert kept.sample == ("[hidden]" * SAMPLE_MAX)[:SAMPLE_MAX]
+
+
+async def test_a_token_is_no_name_of_a_task(receiver: CallbackReceiver, factory: Factory, database: Database) -> None:
+    assert (await kept_of(receiver, factory, database, '{"task_id": "TOKEN"}')).named_task_id is None
+
+
+async def kept_of(
+    receiver: CallbackReceiver, factory: Factory, database: Database, body: str, content_type: str | None = None
+) -> StoredReceipt:
+    """What is kept of a callback in which TOKEN stands for its token; nothing that the database was sent holds that."""
+    (life,) = await factory.queued()
+    token, token_hash = new_token()
+    await factory.tell(life.job.job_id, Claimed(token_hash))
+    told = body.replace("TOKEN", token).encode()
+    with statements_of(database) as sent:
+        await receiver.receive(token, content_type and content_type.replace("TOKEN", token), told)
+    assert sent
+    assert token[:20] not in repr(sent)
+    (kept,) = await ReceiptStore(database).of_job(life.job.job_id)
+    assert kept.body_bytes == len(told)
+    return kept
 
 
 def misuse(gateway: Gateway, token: str) -> None:
