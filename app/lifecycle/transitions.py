@@ -545,8 +545,8 @@ def _wants_a_task(d: _Draft, number: int | None) -> Submission | None:
 
 def _may_have_a_task(d: _Draft, s: Submission) -> bool:
     """As long as its callback token is good; a refusal may have been a lie."""
-    named = s.outcome in (Outcome.OPEN, Outcome.RELEASED) and s.task_id is None
-    return named and schedule.hard_deadline(s, d.policy) > d.now
+    in_time = s.is_open or (s.outcome is Outcome.RELEASED and schedule.hard_deadline(s, d.policy) > d.now)
+    return in_time and s.task_id is None
 
 
 def _why_no_candidate(d: _Draft, news: n.CandidateNamed, s: Submission | None) -> Objection | None:

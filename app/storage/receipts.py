@@ -14,7 +14,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.news import CalledBack
-from app.lifecycle.states import READ_TO_THE_END
+from app.lifecycle.states import READ_TO_THE_END, Outcome
 from app.lifecycle.transitions import CALLBACKS_TOLD, Change
 from app.storage import tables as t
 from app.storage.among import among, select_among
@@ -76,7 +76,8 @@ class ReceiptStore:
     ) -> list[tuple[CallbackOutcome, UUID | None]]:
         """Takes in callbacks in one transaction: what became of each, and the job it belongs to.
 
-        A token is good for `token_life` after its submission was sent, plus what the submission was excused.
+        A token is good for `token_life` after its submission was sent, plus what the submission was excused, and in any case
+        until the submission's books close: while no check is possible, they may stay open for longer.
         """
         async with self.database.writing() as connection:
             now = await self.database.now(connection)
@@ -117,13 +118,17 @@ async def _owners(
 ) -> dict[bytes, tuple[UUID, int]]:
     """The job and the number of the submission that each good token was made for."""
     rows = await select_among(connection, _sent, set(token_hashes))
-    return {r.token_hash: (r.job_id, r.number) for r in rows if r.sent_at + r.excused + token_life > now}
+    return {
+        r.token_hash: (r.job_id, r.number)
+        for r in rows
+        if r.outcome == Outcome.OPEN.value or r.sent_at + r.excused + token_life > now
+    }
 
 
 @cache
 def _sent(dialect: str) -> Select[Any]:
     s = t.submissions.c
-    return select(s.token_hash, s.job_id, s.number, s.sent_at, s.excused).where(among(dialect, s.token_hash))
+    return select(s.token_hash, s.job_id, s.number, s.outcome, s.sent_at, s.excused).where(among(dialect, s.token_hash))
 
 
 def _outcome(news: CalledBack, change: Change) -> CallbackOutcome:

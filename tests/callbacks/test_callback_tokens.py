@@ -53,7 +53,7 @@ async def test_every_kind_of_token_is_looked_up_by_the_same_statements_and_only_
 async def test_a_token_whose_time_ends_after_it_was_looked_up_is_unknown(
     receiver: CallbackReceiver, factory: Factory, clock: HandClock
 ) -> None:
-    life = await factory.in_state(JobState.RUNNING)
+    life = await factory.in_state(JobState.SUCCEEDED)
     assert await receiver.knows("token-of-1")
     clock.now = life.submissions[0].sent_at + factory.policy.hard_deadline
     assert await receiver.receive("token-of-1", None, BODY) is CallbackOutcome.UNKNOWN

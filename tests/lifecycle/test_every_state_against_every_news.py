@@ -274,7 +274,7 @@ candidate, named before         | -                    | -                    | 
 candidate, another's            | refused              | refused              | -
 candidate, of the first send    | released+            | open+                | -
 candidate, of no send           | refused              | refused              | -
-candidate, books closed         | refused              | refused              | -
+candidate, books closed         | refused              | open+                | -
 wait over                       | -                    | -                    | submission_unconfirmed
 wait over, yet named            | -                    | -                    | -
 hard deadline, unseen           | -                    | -                    | -
@@ -337,7 +337,7 @@ candidate, named before         | -                    | refused              | 
 candidate, another's            | refused              | refused              | -
 candidate, of the first send    | open+                | refused              | -
 candidate, of no send           | refused              | refused              | -
-candidate, books closed         | refused              | refused              | -
+candidate, books closed         | open+                | refused              | -
 wait over                       | >failed open         | -                    | submission_unconfirmed
 wait over, yet named            | -                    | -                    | -
 hard deadline, unseen           | -                    | -                    | -
@@ -463,7 +463,7 @@ candidate, named before         | -                    | -                     |
 candidate, another's            | refused              | refused               | refused             | -
 candidate, of the first send    | open+                | open+                 | refused             | -
 candidate, of no send           | refused              | refused               | refused             | -
-candidate, books closed         | refused              | refused               | refused             | -
+candidate, books closed         | open+                | open+                 | refused             | -
 wait over                       | -                    | >canceled open        | -                   | submission_unconfirmed
 wait over, yet named            | -                    | -                     | -                   | -
 hard deadline, unseen           | -                    | -                     | -                   | -
@@ -526,7 +526,7 @@ candidate, named before         | open                   | open                 
 candidate, another's            | refused                | refused              | -
 candidate, of the first send    | refused                | refused              | -
 candidate, of no send           | refused                | refused              | -
-candidate, books closed         | refused                | refused              | -
+candidate, books closed         | open                   | open                 | -
 wait over                       | -                      | -                    | submission_unconfirmed
 wait over, yet named            | -                      | -                    | -
 hard deadline, unseen           | -                      | -                    | -

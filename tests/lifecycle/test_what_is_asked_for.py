@@ -142,11 +142,15 @@ def test_what_stands_against_it_has_a_name(life: object, news: object, objection
     assert done.after is life
 
 
-def test_when_its_token_is_too_old_a_send_takes_no_candidate() -> None:
+def test_when_its_token_is_too_old_a_released_send_takes_no_candidate() -> None:
     at_last = SENT_AT + POLICY.hard_deadline
 
-    assert change(unconfirmed(), CandidateNamed(CANDIDATE), at_last - seconds(1)).effect is Effect.NOTED
-    assert change(unconfirmed(), CandidateNamed(CANDIDATE), at_last).objection is Objection.BOOKS_CLOSED
+    assert change(queued_again(), CandidateNamed(CANDIDATE), at_last - seconds(1)).effect is Effect.NOTED
+    assert change(queued_again(), CandidateNamed(CANDIDATE), at_last).objection is Objection.BOOKS_CLOSED
+
+
+def test_an_open_send_takes_a_candidate_however_old_it_is() -> None:
+    assert change(unconfirmed(), CandidateNamed(CANDIDATE), SENT_AT + POLICY.hard_deadline * 3).effect is Effect.NOTED
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from app.lifecycle.news import Claimed
+from app.lifecycle.news import BooksDue, Claimed, WaitOver
 from app.lifecycle.ownership import hash_token
-from app.lifecycle.states import JobState
+from app.lifecycle.states import JobState, Outcome
 from app.storage.history import HistoryStore
 from app.storage.receipts import RECEIPTS_MAX, CallbackOutcome, Receipt, ReceiptStore
 from tests.databases import OpenDatabase
@@ -82,6 +82,16 @@ async def test_the_token_stays_good_after_the_job_is_settled_until_the_hard_dead
     clock.now = sent_at + LIFE
     assert await receive(factory, receipt("token-of-1")) == [CallbackOutcome.UNKNOWN]
     assert (await factory.find(life.job.job_id)).submissions[0].callbacks == 1
+
+
+async def test_the_token_stays_good_for_as_long_as_its_books_are_open(factory: Factory, clock: HandClock) -> None:
+    life = await factory.in_state(JobState.UNCONFIRMED)
+    clock.now = life.submissions[0].sent_at + LIFE * 3  # as where no check was possible in all that time
+    assert await receive(factory, receipt("token-of-1")) == [CallbackOutcome.UNREADABLE]
+    assert (await factory.tell(life.job.job_id, WaitOver(1))).job.is_settled
+    assert await ReceiptStore(factory.database).known([hash_token("token-of-1")], LIFE) == [True]
+    assert (await factory.tell(life.job.job_id, BooksDue(1))).submissions[0].outcome is Outcome.WRITTEN_OFF
+    assert await ReceiptStore(factory.database).known([hash_token("token-of-1")], LIFE) == [False]
 
 
 async def test_the_token_of_an_earlier_submission_is_still_good(factory: Factory, clock: HandClock) -> None:
