@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from app.lifecycle.job import Life
 from app.lifecycle.request import OutputFormat, Size
-from app.lifecycle.states import CompletedVia, ErrorCode, JobState
+from app.lifecycle.states import CompletedVia, ErrorCode, JobState, Outcome
 
 
 class ImageView(BaseModel):
@@ -106,7 +106,8 @@ class CanceledView(JobView):
     """A job after a cancel request."""
 
     upstream_will_bill: Literal["no", "yes", "unknown"] = Field(
-        description="`no` where nothing was sent; `unknown` where a submit has no answer yet."
+        description="`yes` while it runs, and where its task was billed; `no` where nothing was sent, or nothing billed; "
+        "`unknown` where a submit has no answer, or the books are open or were closed unread."
     )
 
 
@@ -180,4 +181,4 @@ def _poll_after_ms(state: JobState) -> int | None:
 def _will_bill(life: Life) -> Literal["no", "yes", "unknown"]:
     if life.job.state is JobState.RUNNING or life.credits.consumed:
         return "yes"
-    return "unknown" if life.unproven else "no"
+    return "unknown" if any(s.outcome in (Outcome.OPEN, Outcome.WRITTEN_OFF) for s in life.submissions) else "no"

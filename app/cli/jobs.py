@@ -185,7 +185,7 @@ def cancel(job_id: JobId, as_json: Json = False) -> None:
         job = gateway.cancel(job_id)
     print_json(job) if as_json else print_job(job)
     billed = {"no": "It costs nothing.", "yes": "The upstream will bill it."}.get(job.upstream_will_bill or "")
-    say(billed or "Nobody knows yet whether the upstream will bill it.")
+    say(billed or "Nobody knows whether the upstream will bill it.")
 
 
 @cli.command(epilog=examples("gateway jobs list --state failed | cut -f1 | xargs -n1 gateway jobs retry"))
