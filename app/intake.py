@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
@@ -128,6 +128,10 @@ class Intake:
     async def knows(self, tenant: str, idempotency_key: str) -> bool:
         """Whether an earlier request of the tenant bore this key."""
         return await self._store.knows(tenant, idempotency_key)
+
+    async def retried(self, job_ids: Collection[UUID]) -> set[UUID]:
+        """Those of these jobs that were retried: to retry one again yields the same, and costs nothing."""
+        return await self._store.retried(job_ids)
 
     async def drained(self) -> None:
         await self._writer.drained()

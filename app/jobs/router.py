@@ -131,10 +131,11 @@ async def retry_job(
     ] = False,
 ) -> Response:
     """A new job with the same request, and `retry_of`. Where the old job's task ended well after all, the new one settles at
-    once from it, for 0 credits. A second retry returns the first."""
+    once from it, for 0 credits. A second retry returns the first, whatever it accepts."""
     life = await own_life(request, caller, job_id, Scope.JOBS_WRITE)
-    if reason := why_not_again(life, accept_double_billing):
+    intake, reason = request.state.gateway.intake, why_not_again(life, accept_double_billing)
+    if reason and not await intake.retried([life.job.job_id]):
         raise reason
-    taken = await request.state.gateway.intake.retry(life, by_caller(caller))
+    taken = await intake.retry(life, by_caller(caller))
     view = await described(request, taken.lives[0], new=taken.created)
     return job_answer(view, *accepted(taken, {"Location": view.links.self}))

@@ -87,7 +87,7 @@ class OperationRunner:
 
     async def _retry(self, operation: Operation, batch: _Batch) -> None:
         lives = await self._lives.find_all(batch.job_ids)
-        refused = _refused(operation, batch.job_ids, lives)
+        refused = _refused(operation, batch.job_ids, lives, await self._intake.retried(batch.job_ids))
         objected = {outcome.job_id for outcome in refused}
         orders: dict[UUID, Order] = {
             job_id: again(lives[job_id], operation.by) for job_id in batch.job_ids if job_id not in objected
@@ -96,12 +96,14 @@ class OperationRunner:
             self._intake.announce(taken)
 
 
-def _refused(operation: Operation, job_ids: Sequence[UUID], lives: dict[UUID, Life]) -> list[JobOutcome]:
+def _refused(operation: Operation, job_ids: Sequence[UUID], lives: dict[UUID, Life], retried: set[UUID]) -> list[JobOutcome]:
     """The jobs that are not retried, whatever the limits of their tenants say."""
     refused = []
     for job_id in job_ids:
         if job_id not in lives:
             refused.append(JobOutcome(job_id, JobResult.FAILED, NOT_FOUND))
+        elif job_id in retried:
+            refused.append(JobOutcome(job_id, JobResult.SKIPPED, ALREADY_RETRIED))
         elif why := why_not_again(lives[job_id], accept_double_billing=operation.accept_double_billing):
             result = JobResult.FAILED if why is NotAgain.MAY_BE_BILLED_TWICE else JobResult.SKIPPED
             refused.append(JobOutcome(job_id, result, why.value))

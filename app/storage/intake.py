@@ -84,6 +84,13 @@ class IntakeStore:
         async with self.database.reading() as connection:
             return (await connection.execute(query.where(j.idempotency_key.is_not(None)))).first() is not None
 
+    async def retried(self, job_ids: Collection[UUID]) -> set[UUID]:
+        """Those of these jobs that were retried."""
+        retry_of = t.jobs.c.retry_of
+        async with self.database.reading() as connection:
+            rows = await connection.execute(select(retry_of).where(retry_of.in_(job_ids), retry_of.is_not(None)))
+            return {row.retry_of for row in rows}
+
     async def has_result(self, job: Job) -> bool:
         """Whether an identical job of the tenant has brought stored pictures."""
         if job.request_hash is None:

@@ -257,6 +257,15 @@ async def test_after_a_lost_answer_a_retry_must_accept_to_pay_twice(database_url
         assert (await stage.api.post(f"/jobs/{job['id']}/retry", params={"accept_double_billing": True})).status_code == 202
 
 
+async def test_a_retry_that_was_paid_for_is_found_again_without_accepting_to_pay(database_url: str) -> None:
+    async with open_stage(database_url, unconfirmed_wait="1s") as stage:
+        job = await stage.run("A fox [[answer-lost]] [[callback-lost]]")
+        new = await stage.api.post(f"/jobs/{job['id']}/retry", params={"accept_double_billing": True})
+        again = await stage.api.post(f"/jobs/{job['id']}/retry")
+    assert (new.status_code, again.status_code, again.headers.get("Idempotent-Replayed")) == (202, 200, "true")
+    assert again.json()["id"] == new.json()["id"]
+
+
 async def test_a_retry_of_what_came_late_settles_at_once_for_nothing(database_url: str) -> None:
     async with open_stage(database_url, unconfirmed_wait="1s") as stage:
         job = await stage.run("A fox [[answer-lost]] [[callback-late=6]]")

@@ -149,6 +149,8 @@ async def test_what_may_be_billed_twice_is_retried_only_where_that_was_accepted(
     assert await retries_of(factory, life) == []
     accepted = await worker.make(OperationKind.RETRY, filter=None, jobs=ids, accept_double_billing=True)
     assert (await worker.work(accepted, clock)).progress.done == 1
+    again = await worker.work(await worker.make(OperationKind.RETRY, filter=None, jobs=ids), clock)
+    assert (again.progress.skipped, again.progress.codes) == (1, {"already_retried": 1})
 
 
 async def test_a_worker_that_dies_amid_an_operation_is_followed_by_another_that_does_each_job_once(
