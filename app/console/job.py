@@ -65,7 +65,8 @@ async def show_a_job(request: Request, caller: Visitor, job_id: str, after: int 
         receipts=await _receipts(request, life), chart=chart, chart_start=START, width=WIDTH, height=HEIGHT,
         box_width=BOX_WIDTH, box_height=BOX_HEIGHT, curl=curl_of(job, base_url(request)),
         every=_every(life, deliveries, keeps=keeps),
-        may_write=caller.is_admin or Scope.JOBS_WRITE in caller.scopes, billed_twice=_may_be_billed_twice(job, life),
+        may_write=caller.is_admin or Scope.JOBS_WRITE in caller.scopes,
+        billed_twice=await _may_be_billed_twice(request, job, life),
         can_be_checked=caller.is_admin and any(s.can_be_checked for s in life.submissions),
         wants_a_task=_whose_task_is_unknown(life) if caller.is_admin else [],
     )  # fmt: skip
@@ -154,5 +155,7 @@ def _whose_task_is_unknown(life: Life) -> list[int]:
     return [s.number for s in life.submissions if s.task_id is None and s.outcome in (Outcome.OPEN, Outcome.RELEASED)]
 
 
-def _may_be_billed_twice(job: JobView, life: Life) -> bool:
-    return bool(job.error and job.error.code is ErrorCode.SUBMISSION_UNCONFIRMED and not life.late_images)
+async def _may_be_billed_twice(request: Request, job: JobView, life: Life) -> bool:
+    """Whether a retry may cost a second time; one that was made is only found again."""
+    doubtful = job.error is not None and job.error.code is ErrorCode.SUBMISSION_UNCONFIRMED and not life.late_images
+    return doubtful and not await request.state.gateway.intake.retried([job.id])

@@ -337,6 +337,16 @@ async def test_a_retry_that_may_be_billed_twice_wants_a_second_yes(desk: Desk) -
     await expect(desk.page.get_by_role("link", name=job["id"])).to_be_visible()
 
 
+async def test_a_retry_that_was_made_wants_no_second_yes_again(desk: Desk) -> None:
+    job = await desk.stage.run("[[answer-lost]] [[callback-lost]]")
+    retried = await desk.stage.api.post(f"/jobs/{job['id']}/retry", params={"accept_double_billing": True})
+    await desk.open(page_of(job))
+    await desk.page.keyboard.press("r")
+    await desk.page.get_by_role("dialog", name="Retry").get_by_role("button", name="Retry the job").click()
+    await expect(desk.page.get_by_text("This is the retry")).to_be_visible()
+    assert desk.page.url.endswith(retried.json()["id"])
+
+
 async def test_a_task_that_an_operator_names_brings_the_pictures_of_a_lost_answer(desk: Desk) -> None:
     job = await desk.stage.run("[[answer-lost]] [[callback-lost]]")
     [task] = desk.stage.tasks()
