@@ -613,4 +613,4 @@ def _write_off(d: _Draft, s: Submission) -> None:
 
 def _leave_queue(d: _Draft) -> None:
     if d.job.state is JobState.QUEUED and not any(s.candidates for s in d.life.submissions):
-        d.fail(ErrorCode.UPSTREAM_UNAVAILABLE, "It could not be sent before its queue deadline.")
+        d.fail(ErrorCode.UPSTREAM_UNAVAILABLE, "It was not accepted before its queue deadline.")

@@ -486,7 +486,9 @@ def test_a_job_that_waits_too_long_in_the_queue_fails(life: Callable[[], Life]) 
     dropped = change(life(), QueueDeadlinePassed()).after
 
     assert dropped.job.state is JobState.FAILED
-    assert dropped.job.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
+    assert dropped.job.error == JobError(ErrorCode.UPSTREAM_UNAVAILABLE, "It was not accepted before its queue deadline."), (
+        "it may have been sent, and refused"
+    )
 
 
 def test_a_candidate_does_not_keep_a_job_in_the_queue_for_ever() -> None:
