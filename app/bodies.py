@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 BODY_SECONDS = 10.0  #: how long a caller's body may take
 
-_DISCARD_MAX = 16 * 1024 * 1024  #: bytes
+_DISCARD_MAX = 32 * 1024 * 1024  #: bytes; as much again as the largest limit of a route
 _DISCARD_SECONDS = 2.0
 
 

@@ -14,7 +14,7 @@ from app.texts import MetadataKey, MetadataValue, Text
 from app.whole_number import WHOLE
 
 BODY_MAX = 256 * 1024  #: bytes; the largest valid body is well under this
-BATCH_BODY_MAX = 8 * 1024 * 1024  #: bytes; so is the largest valid batch
+BATCH_BODY_MAX = 16 * 1024 * 1024  #: bytes; so is the largest valid batch, each of its characters written as two \u escapes
 
 
 def _not_blank(value: str) -> str:

@@ -127,10 +127,10 @@ async def test_line_ends_in_metadata_stay_data(stage: Stage) -> None:
 
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/batch", "/jobs/quote"])
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
-async def test_ten_megabytes_are_refused(stage: Stage, path: str, declared: bool) -> None:
+async def test_twenty_megabytes_are_refused(stage: Stage, path: str, declared: bool) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield b'{"prompt": "'
-        for _ in range(10):
+        for _ in range(20):
             yield b"x" * 1024 * 1024
 
     content = b"".join([chunk async for chunk in chunks()]) if declared else chunks()

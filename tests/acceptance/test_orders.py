@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -67,9 +68,11 @@ async def test_a_batch_has_1_to_100_jobs(paused: Stage, count: int) -> None:
     assert (await paused.api.post("/jobs/batch", json={"jobs": [{"prompt": "A fox"}] * count})).status_code == 422
 
 
-async def test_a_batch_of_100_large_jobs_is_accepted(paused: Stage) -> None:
-    job = {"prompt": "𠮷" * 2000, "metadata": {f"{n:02}" + "键" * 38: "值" * 500 for n in range(16)}}
-    answer = await paused.api.post("/jobs/batch", json={"jobs": [job] * 100}, timeout=60)
+@pytest.mark.parametrize("escaped", [False, True], ids=["UTF-8", "escaped"])
+async def test_a_batch_of_100_jobs_at_their_limits_is_accepted(paused: Stage, escaped: bool) -> None:
+    job = {"prompt": "𠮷" * 2000, "metadata": {f"{n:02}" + "𠮷" * 38: "𠮷" * 500 for n in range(16)}}
+    body = json.dumps({"jobs": [job] * 100}, ensure_ascii=escaped).encode()
+    answer = await paused.api.post("/jobs/batch", content=body, headers={"Content-Type": "application/json"}, timeout=60)
     assert answer.status_code == 202, answer.text[:300]
     assert len({j["id"] for j in answer.json()["jobs"]}) == 100
 
