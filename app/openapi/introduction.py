@@ -34,7 +34,7 @@ No read ever causes a request upstream.
 
 Send an `Idempotency-Key` with every `POST /jobs` and `POST /jobs/batch`, one for each thing that you want done. The same key
 and body yield the first job, as it is now, with 200 and `Idempotent-Replayed: true`, for 0 credits; the same key with another
-body is a 422. A key holds as long as its job is kept.
+body is a 422. A key holds as long as its job, or any job of its batch, is kept.
 
 ## Lists
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, delete, literal, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Select, Uuid, delete, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage import tables as t
@@ -31,6 +31,7 @@ _IS_STILL_DELIVERED = (
 _ITS_PICTURES: Select[Any] = select(literal_column("1")).where(t.images.c.job_id == _J.job_id)
 _HAS_PICTURES = _ITS_PICTURES.where(t.images.c.sha256.is_not(None)).exists()
 _IS_STILL_STORED = _ITS_PICTURES.where(t.images.c.due_at.is_not(None)).exists()
+_MEMBER = t.jobs.alias("member").c
 _MAY_GO = _J.finished_at.is_not(None) & _J.booked_open.is_not(None) & ~_CAN_STILL_CHANGE & ~_IS_STILL_DELIVERED
 
 
@@ -45,7 +46,8 @@ class Pruned:
 @dataclass(frozen=True, slots=True)
 class RetentionStore:
     """Never takes a job whose books are open, that a check may still change, whose delivery is due, or that is not booked;
-    nor one that has pictures in the store, which nobody would find any more.
+    nor one that has pictures in the store, which nobody would find any more. The jobs of a batch wait for each other, and the
+    one that bears its key goes last: a key that were gone before would make the whole batch once more.
     """
 
     database: Database
@@ -81,8 +83,18 @@ async def hold_what_may_go(connection: AsyncConnection, job_id: UUID) -> bool:
 
 
 def _over(before: datetime, after: Place | None) -> Select[Any]:
-    query = select(_J.finished_at, _J.job_id).where(_J.finished_at <= before, _MAY_GO)
+    query = select(_J.finished_at, _J.job_id).where(_J.finished_at <= before, _MAY_GO, ~_its_batch_stays(before))
     if after is not None:
         place = tuple_(literal(after[0], Instant), literal(after[1], Uuid))
         query = query.where(tuple_(_J.finished_at, _J.job_id) > place)
     return query.order_by(_J.finished_at, _J.job_id)
+
+
+def _its_batch_stays(before: datetime) -> ColumnElement[bool]:
+    """Whether the job must wait for others of its batch: for the young and unsettled ones, the first job for all of them.
+
+    Who waits for nobody waits never again, so this needs no second look. Of a job without a batch nothing is looked up.
+    """
+    waited_for = _MEMBER.finished_at.is_(None) | (_MEMBER.finished_at > before) | (_J.batch_place == literal_column("0"))
+    others = (_MEMBER.batch_id == _J.batch_id) & _MEMBER.batch_id.is_not(None) & (_MEMBER.job_id != _J.job_id)
+    return _J.batch_id.is_not(None) & select(literal_column("1")).where(others, waited_for).exists()

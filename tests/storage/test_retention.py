@@ -8,17 +8,20 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import func, insert, select, update
+from uuid_utils.compat import uuid7
 
 from app.errors import StorageUnavailableError
-from app.lifecycle.job import CallbackFormat, Life
-from app.lifecycle.news import CancelAsked, WaitOver
+from app.lifecycle.answers import Accepted
+from app.lifecycle.job import BatchPlace, CallbackFormat, Life
+from app.lifecycle.news import Answered, CancelAsked, Claimed, WaitOver
 from app.lifecycle.states import JobState
 from app.retention.prune import Pruner
 from app.storage import tables as t
 from app.storage.database import Database
+from app.storage.intake import IntakeStore, Order
 from app.storage.retention import RetentionStore
 from app.storage.usage import UsageStore
-from tests.storage.factory import Factory, HandClock, all_lives
+from tests.storage.factory import Factory, HandClock, all_lives, new_job, succeeded
 from tests.storage.watch import plan_of, statements_of
 
 MONTH = timedelta(days=30)
@@ -158,6 +161,52 @@ async def test_what_has_pictures_still_to_be_stored_waits_for_the_store(
     assert (await retention.prune(MONTH, archiving=True)).jobs == 1
 
 
+async def test_the_jobs_of_a_batch_wait_for_each_other_and_go_after_one_another_the_bearer_of_its_key_last(
+    factory: Factory, retention: RetentionStore, clock: HandClock
+) -> None:
+    first, second, third = await a_batch(factory, 3)
+    for job_id in (first, second):
+        await factory.tell(job_id, CancelAsked())
+    clock.advance(days=31)
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 0, "the third is not settled"
+    await factory.tell(third, CancelAsked())
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 0, "the third is young"
+    clock.advance(days=31)
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 2
+    assert await ids(factory.database) == {first}, "as long as any of them is kept, the key finds it"
+    assert (await retention.prune(MONTH, archiving=False)).jobs == 1
+
+
+async def test_the_pictures_of_a_batch_stay_as_long_as_its_jobs(
+    factory: Factory, retention: RetentionStore, clock: HandClock
+) -> None:
+    first, second = await a_batch(factory, 2)
+    await factory.tell(first, Claimed(b"h" * 32), Answered(1, Accepted("task-b")), succeeded("task-b"))
+    async with factory.database.writing() as connection:
+        await connection.execute(update(t.images).values(state="stored", sha256="ab" * 32, due_at=None))
+    clock.advance(days=31)
+    assert await retention.pictured(MONTH) == []
+    await factory.tell(second, CancelAsked())
+    clock.advance(days=31)
+    assert (await retention.prune(MONTH, archiving=True)).jobs == 1
+    assert [job_id for _, job_id in await retention.pictured(MONTH)] == [first]
+
+
+async def a_batch(factory: Factory, size: int) -> list[UUID]:
+    """The ids of its jobs, in their order."""
+    batch_id = uuid7()
+    jobs = [
+        new_job(
+            job_id=batch_id if place == 0 else uuid7(),
+            idempotency_key="the-batch" if place == 0 else None,
+            batch=BatchPlace(batch_id, place, "the-batch"),
+        )
+        for place in range(size)
+    ]
+    await IntakeStore(factory.database).take([Order(tuple(jobs))])
+    return [job.job_id for job in jobs]
+
+
 async def test_what_nobody_archives_does_not_wait(factory: Factory, retention: RetentionStore, clock: HandClock) -> None:
     await factory.in_state(JobState.SUCCEEDED)
     clock.advance(days=31)
@@ -202,4 +251,7 @@ async def test_pruning_walks_the_settled_in_their_order(factory: Factory, retent
     async with factory.database.writing() as connection:
         if not factory.database.is_sqlite:
             await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        assert "jobs_finished" in await plan_of(connection, *statement)
+        plan = await plan_of(connection, *statement)
+    assert "jobs_finished" in plan
+    assert "jobs_batch" in plan, "and only those of the job's own batch are looked at"
+    assert "hashed SubPlan" not in plan
