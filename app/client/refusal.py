@@ -66,7 +66,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         now = parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
         return max(0.0, (parsedate_to_datetime(said) - now).total_seconds())
-    except (ValueError, TypeError):  # TypeError: one with a time zone, the other without
+    except (ValueError, TypeError, OverflowError):  # TypeError: one with a time zone, the other without
         return None
 
 

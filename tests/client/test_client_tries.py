@@ -89,6 +89,14 @@ async def test_retry_after_may_be_a_date_and_counts_from_the_servers_clock(face:
     assert 9 <= client.pauses[0] < 10
 
 
+async def test_a_retry_after_that_no_calendar_has_is_none(face: Faces) -> None:
+    wish = "Fri, 01 Jan 99999999999 00:00:00 GMT"
+    script = [problem(429, "too_many_requests", Retry_After=wish), answer(job())]
+    async with standing_in(*script) as server, face(server.url) as client:
+        await client.ask("job", JOB_ID)
+    assert client.pauses[0] < 1
+
+
 async def test_a_retry_after_beyond_the_deadline_is_told_at_once(face: Faces) -> None:
     async with standing_in(problem(429, "too_many_requests", Retry_After="3600")) as server, face(server.url) as client:
         with pytest.raises(ThrottledError) as caught:
