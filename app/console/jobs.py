@@ -15,6 +15,7 @@ from app.console.job_search import PATH, JobSearch, complaint
 from app.console.page import PageRoute, go_to, page
 from app.console.thumbnails import thumbnails
 from app.console.visitor import Visitor
+from app.job_query.query import read_query
 from app.job_query.words import SearchWordsError, parse
 from app.jobs.export import export_jobs
 from app.jobs.listing import JobPage, ListQuery, list_jobs
@@ -40,12 +41,14 @@ async def show_jobs(request: Request, caller: Visitor) -> Response:
             return await _shown(request, caller, search, now, typed=typed, wrong=[str(error)])
     try:
         found = await asked(list_jobs(request_with(request, query=given), caller), JobPage)
+        limit = read_query(ListQuery, given).limit  # the API's reading: `5.0` is 5 there
     except Problem as problem:
         if problem.status != 422:
             raise
         wrong = [complaint(error) for error in problem.errors]
         return await _shown(request, caller, search, now, typed=search.text, wrong=wrong)
-    return await _shown(request, caller, search, now, typed=search.text, found=found)
+    cut_short = found.has_more and len(found.jobs) < limit
+    return await _shown(request, caller, search, now, typed=search.text, found=found, cut_short=cut_short)
 
 
 @router.get("/jobs/export")
@@ -56,11 +59,10 @@ async def export(request: Request, caller: Visitor) -> Response:
 
 async def _shown(
     request: Request, caller: Caller, search: JobSearch, now: datetime, *,
-    typed: str, found: JobPage | None = None, wrong: Sequence[str] = (),
+    typed: str, found: JobPage | None = None, cut_short: bool = False, wrong: Sequence[str] = (),
 ) -> Response:  # fmt: skip
     stats = await asked(show_stats(request, caller), StatsView)
     jobs = found.jobs if found else []
-    cut_short = found is not None and found.has_more and len(jobs) < int(search.limit or ListQuery().limit)
     return page(
         request, "jobs.html", caller, 422 if wrong else 200,
         now=now, search=search, typed=typed, wrong=wrong, stats=stats, found=found, cut_short=cut_short,

@@ -164,6 +164,13 @@ async def test_pages_lead_to_older_jobs_and_back_to_the_newest(admin: httpx.Asyn
     assert len({job_id for page in seen for job_id in page}) == 5
 
 
+async def test_a_page_has_as_many_jobs_as_the_api_reads_from_its_limit(admin: httpx.AsyncClient, rows: Database) -> None:
+    await add(rows, *(JobRow(created_at=START + timedelta(minutes=n)) for n in range(3)))
+    answer = await admin.get("/console/jobs?limit=2.0")
+    assert len(shown(answer)) == 2
+    assert "not looked at yet" not in answer.text, "it is full"
+
+
 async def test_a_search_that_is_cut_short_says_so_and_goes_on(admin: httpx.AsyncClient, rows: Database) -> None:
     """A page that holds nothing is not the end."""
     needle = JobRow(prompt="a needle", created_at=START - timedelta(days=1))
