@@ -117,8 +117,8 @@ def check_permits(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) ->
     """Permits for up to `wanted` checks, taken from the gate that is returned."""
     if gate.checks_shut is Shut.TASKS_MISSING and gate.checks_shut_at and now - gate.checks_shut_at >= policy.missing_max:
         gate = open_checks(gate)
-    if gate.checks_shut is Shut.TASKS_MISSING and _probe_is_due(gate, now, policy):
-        return Permits(min(wanted, 1), replace(gate, check_probe_at=now + policy.probe_every))
+    if gate.checks_shut is Shut.TASKS_MISSING and wanted > 0 and _probe_is_due(gate, now, policy):
+        return Permits(1, replace(gate, check_probe_at=now + policy.probe_every))
     if gate.checks_shut is not None:
         return Permits(0, gate, gate.check_probe_at)
     count, tat, retry_at = _gcra(gate.check_tat, wanted, policy.status_rate, now)

@@ -325,6 +325,14 @@ def test_missing_tasks_are_probed_one_a_minute_and_a_found_one_opens() -> None:
     assert after_check(probing.gate, GOING, counts=False, now=at, policy=POLICY).checks_possible
 
 
+def test_who_wants_no_check_takes_no_probe_of_missing_tasks() -> None:
+    gate, at = _miss(OPEN, POLICY.misses_to_shut), NOW + POLICY.probe_every
+
+    idle = check_permits(gate, 0, at, POLICY)
+    assert (idle.count, idle.gate) == (0, gate)
+    assert check_permits(idle.gate, 9, at, POLICY).count == 1
+
+
 def test_missing_tasks_shut_the_checks_for_an_hour_at_most_whether_anybody_probes_or_not() -> None:
     """Then each task is judged for itself; else a small set of forgotten tasks would hold everything for ever."""
     gate, opens_at = _miss(OPEN, POLICY.misses_to_shut), NOW + POLICY.missing_max

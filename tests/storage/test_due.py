@@ -282,6 +282,26 @@ async def test_missing_tasks_are_probed_one_at_a_time(factory: Factory, clock: H
     assert len((await claim(factory)).taken) == 1
 
 
+async def test_a_probe_of_missing_tasks_is_not_taken_where_lost_senders_leave_no_room_for_it(
+    factory: Factory, clock: HandClock
+) -> None:
+    lost, running = [await factory.in_state(state) for state in (JobState.SUBMITTING, JobState.RUNNING)]
+    await shut_checks(factory, Shut.TASKS_MISSING)
+    clock.advance(minutes=5)
+    assert job_ids(await claim(factory, limit=1)) == [lost.job.job_id]
+    assert job_ids(await claim(factory)) == [running.job.job_id]
+
+
+async def test_a_probe_of_missing_tasks_is_not_taken_where_no_task_is_due(factory: Factory, clock: HandClock) -> None:
+    lost = await factory.in_state(JobState.SUBMITTING)
+    await shut_checks(factory, Shut.TASKS_MISSING)
+    clock.advance(minutes=5)
+    running = await factory.in_state(JobState.RUNNING)
+    assert job_ids(await claim(factory)) == [lost.job.job_id]
+    clock.advance(seconds=20)
+    assert job_ids(await claim(factory)) == [running.job.job_id]
+
+
 async def test_a_task_that_a_check_adopted_keeps_to_the_rate_though_its_sender_never_answered(
     factory: Factory, clock: HandClock
 ) -> None:
