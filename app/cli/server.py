@@ -56,19 +56,27 @@ async def serving_beside(app: FastAPI, *, host: str, port: int) -> AsyncIterator
 
     Raises:
         SettingsError: the port cannot be had.
+        Exception: whatever the server's start raised.
     """
-    listener = _listen(host, port)
-    config = _config(app, CONNECTIONS_BESIDE, timeout_graceful_shutdown=1)
-    ready = asyncio.Event()
-    server = _ServerBeside(config, ready.set, lambda: None)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    ready, keeper = asyncio.Event(), _StartErrorKeeper(app)
+    server = _ServerBeside(_config(app, CONNECTIONS_BESIDE, timeout_graceful_shutdown=1), ready.set, lambda: None)
+    with contextlib.closing(_listen(host, port)) as listener:
+        serving = asyncio.create_task(_served(server, listener, keeper))
+        serving.add_done_callback(lambda _: ready.set())  # one that has failed is waited for no longer
+        try:
+            await ready.wait()
+            if not serving.done():
+                yield _address(listener)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def _served(server: uvicorn.Server, listener: socket.socket, keeper: _StartErrorKeeper) -> None:
     try:
-        await ready.wait()
-        yield _address(listener)
-    finally:
-        server.should_exit = True
-        await serving
-        listener.close()
+        await server.serve(sockets=[listener])
+    except SystemExit:  # as above; within a task it would end the loop, whatever else runs there
+        raise keeper.error or RuntimeError("the server did not start") from None
 
 
 class _Server(uvicorn.Server):
