@@ -15,7 +15,6 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -30,6 +29,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from app.errors import GatewayError, SettingsError
+from app.images.writers import Writers
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -75,8 +75,8 @@ class ImageStore:
     store: ObjectStore = field(repr=False)
     folder: Path | None = None  #: where the store is a local folder
     timeout: timedelta = timedelta(seconds=30)
-    #: Threads of its own: a folder that hangs must not hold up what else the process does in threads.
-    writers: Executor = field(default_factory=lambda: ThreadPoolExecutor(_WRITERS, "pictures"), repr=False, compare=False)
+    #: Threads of its own: a folder that hangs must not hold up what else the process does in threads, nor its end.
+    writers: Writers = field(default_factory=lambda: Writers(_WRITERS), repr=False, compare=False)
 
     async def put_if_absent(self, sha256: str, extension: str, data: bytes) -> None:
         """Keeps the object; when this returns it is durable. An object that is there already is success."""
@@ -127,7 +127,7 @@ class ImageStore:
 
     async def _put(self, key: str, data: bytes, media_type: str) -> None:
         if self.folder is not None:
-            await asyncio.get_running_loop().run_in_executor(self.writers, _write_durably, self.folder, key, data)
+            await self.writers.run(partial(_write_durably, self.folder, key, data))
             return
         put = partial(self.store.put_async, key, data, attributes={"Content-Type": media_type}, use_multipart=False)
         try:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -19,6 +22,7 @@ from obstore.store import S3Store
 
 from app.errors import SettingsError
 from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, ImageStoreUnavailableError, open_image_store
+from app.images.writers import Writers
 
 CHANCE = Random(5)
 DATA = CHANCE.randbytes(1000)
@@ -333,6 +337,48 @@ async def test_a_folder_has_threads_of_its_own(tmp_path: Path) -> None:
             assert not taken.done()
         finally:
             let_go.set()
+
+
+async def test_a_folder_that_hangs_keeps_no_process_from_ending(tmp_path: Path) -> None:
+    hangs = f"""
+import asyncio, threading
+from datetime import timedelta
+from app.images import store
+
+store._write_durably = lambda *_: threading.Event().wait()
+opened = store.open_image_store("file://{tmp_path}/images", timeout=timedelta(milliseconds=50))
+try:
+    asyncio.run(opened.put_if_absent("ab" * 32, "png", b"picture"))
+except store.ImageStoreUnavailableError as error:
+    print(error)
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", hangs, stdout=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(60):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert (process.returncode, said) == (0, b"the picture store did not answer in time\n")
+
+
+async def test_writes_that_hang_count_until_they_end() -> None:
+    """However often they are given up and tried again, they fill the process with no threads."""
+    writers, let_go, began = Writers(2), threading.Event(), queue.SimpleQueue[int]()
+
+    def hang(number: int) -> None:
+        began.put(number)
+        let_go.wait()
+
+    for number in range(4):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await writers.run(partial(hang, number))
+    assert {began.get(timeout=PATIENCE) for _ in range(2)} == {0, 1}
+    let_go.set()
+    async with asyncio.timeout(PATIENCE):
+        await writers.run(partial(hang, 9))
+    assert began.get_nowait() == 9, "the two that waited were given up"
 
 
 def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
