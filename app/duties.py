@@ -28,7 +28,6 @@ HOUSEKEEPING_EVERY = 15.0  #: seconds
 ARCHIVE_EVERY = 5.0  #: seconds between looks for pictures that nobody rang for
 PRUNE_EVERY = 600.0  #: seconds
 STOP_GRACE = 12.0  #: seconds that a stop waits for what is in flight, after the server's own; all of a stop: docs/operations.md
-DRAIN_GRACE = 3.0  #: seconds that a stop waits for what the duties handed over last
 
 
 @asynccontextmanager
@@ -74,8 +73,6 @@ async def duties(gateway: Gateway, client: UpstreamClient, timeouts: Timeouts) -
             yield
     finally:
         await asyncio.gather(*(stop(STOP_GRACE) for stop in stops))
-        # What they handed over last, while everything is still there; it goes on where that takes longer.
-        await asyncio.wait([asyncio.create_task(settlement.drained())], timeout=DRAIN_GRACE)
 
 
 @asynccontextmanager

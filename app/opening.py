@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from app.vault import NoKeyFitsError, Vault, key_beside
 
 log = structlog.get_logger(__name__)
 
+DRAIN_GRACE = 3.0  #: seconds that a stop waits for what was handed to the database last
+
 
 @asynccontextmanager
 async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = Seams()) -> AsyncIterator[Gateway]:
@@ -47,8 +50,7 @@ async def open_gateway(settings: Settings, *, with_duties: bool, seams: Seams = 
         vault = _vault(settings)
         await _ready_schema(settings, database)
         gateway = assembled(settings, database, vault, traces, seams)
-        for end in _ends(gateway):
-            stack.push_async_callback(end)
+        stack.push_async_callback(_end, gateway)
         if gateway.archive is not None:
             stack.push_async_callback(gateway.archive.stop, STOP_GRACE)
         await _ready_secrets(gateway)
@@ -90,12 +92,17 @@ def alone_on(setting: str) -> Iterator[None]:
         yield
 
 
-def _ends(gateway: Gateway) -> Sequence[Callable[[], Awaitable[None]]]:
-    """What is still under way when the duties have ended, to its end: it needs the database, which is left last."""
-    return (
+async def _end(gateway: Gateway) -> None:
+    """What is still under way when the duties have ended has `DRAIN_GRACE` to end: it needs the database, which is left last."""
+    ends = (
         gateway.access.drained, gateway.intake.drained, gateway.callbacks.drained, gateway.settlement.drained,
         gateway.deliverer.drained, gateway.figures.stop, gateway.health.stop,
     )  # fmt: skip
+    _, late = await asyncio.wait([asyncio.create_task(end()) for end in ends], timeout=DRAIN_GRACE)
+    for task in late:
+        task.cancel()
+    if late:
+        log.error("gave up waiting for the database; what it was handed last is not written down")
 
 
 async def _ready_schema(settings: Settings, database: Database) -> None:
