@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -78,17 +77,16 @@ class Dispatcher:
         the next start, or another replica, calls it unconfirmed.
         """
         self.send_no_more()
+        late: set[asyncio.Task[None]] = set()
         if self._sending:
             _, late = await asyncio.wait(self._sending, timeout=grace)
-            for task in late:
-                task.cancel()
-            _, stuck = await asyncio.wait(late, timeout=RECORD_GRACE) if late else (late, late)
-            for task in stuck:
-                task.cancel()
-            await asyncio.gather(*stuck, return_exceptions=True)
-        with suppress(StorageUnavailableError, TimeoutError):  # then their leases run out, as those of what is stuck
-            async with asyncio.timeout(RECORD_GRACE):
-                await self._give_back_what_is_in_doubt()
+        for task in late:
+            task.cancel()
+        last = {*late, asyncio.create_task(self._give_back_what_is_in_doubt())}
+        _, stuck = await asyncio.wait(last, timeout=RECORD_GRACE)
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*last, return_exceptions=True)
 
     def send_no_more(self) -> None:
         """From now on, what is claimed and unsent is given back."""

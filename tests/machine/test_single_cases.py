@@ -19,7 +19,9 @@ from app.lifecycle.job import Life
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import ErrorCode, JobState, Outcome
+from app.storage.database import Database
 from app.storage.lives import LifeStore
+from app.storage.queue import QueueStore
 from app.storage.receipts import CallbackOutcome
 from tests.machine.simulated_gateway import API_KEY, SimulatedClock, SimulatedGateway, fresh_database
 from tests.machine.straight_transport import StraightTransport
@@ -244,6 +246,45 @@ async def test_a_stop_ends_although_the_database_is_away_and_an_answer_is_out(st
     await stage.transport.quiet(stage.gateway.at_work)
     async with asyncio.timeout(60):
         await stage.gateway.dispatcher.stop(0.05)
+
+
+async def test_a_stop_waits_once_for_all_that_is_to_be_written_down_last(stage: Stage) -> None:
+    """What is in doubt is given back while the lost answers are recorded: each in its turn would make the stop too long."""
+    job_id = await stage.accept("A red fox")
+    stage.transport.fates = ["held"]
+    stage.clock.advance(timedelta(seconds=1))
+    await stage.gateway.dispatcher.sweep()
+    await stage.transport.quiet(stage.gateway.at_work)
+    asked = asyncio.Event()
+    stage.gateway.dispatcher._in_doubt.add(b"the hash of a token")
+    stage.gateway.dispatcher._queue = Asked(stage.gateway.database, asked)
+    stage.gateway.settlement._lives = WrittenAfter(stage.gateway.database, asked)
+    await stage.gateway.dispatcher.stop(0.05)
+    assert (await stage.life(job_id)).job.state is JobState.UNCONFIRMED
+
+
+class Asked(QueueStore):
+    """Tells when it is asked for what is in doubt."""
+
+    def __init__(self, database: Database, asked: asyncio.Event) -> None:
+        super().__init__(database)
+        object.__setattr__(self, "asked", asked)
+
+    async def claimed_with(self, tokens: Any) -> Any:
+        self.asked.set()  # type: ignore[attr-defined]
+        return await super().claimed_with(tokens)
+
+
+class WrittenAfter(LifeStore):
+    """Writes once that has happened."""
+
+    def __init__(self, database: Database, happened: asyncio.Event) -> None:
+        super().__init__(database)
+        object.__setattr__(self, "happened", happened)
+
+    async def apply(self, items: Any, decide: Any) -> Any:
+        await self.happened.wait()  # type: ignore[attr-defined]
+        return await super().apply(items, decide)
 
 
 class Away(LifeStore):
