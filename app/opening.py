@@ -93,10 +93,10 @@ def alone_on(setting: str) -> Iterator[None]:
 
 
 async def _end(gateway: Gateway) -> None:
-    """What is still under way when the duties have ended has `DRAIN_GRACE` to end: it needs the database, which is left last."""
+    """What is under way when the duties have ended has `DRAIN_GRACE` to end: it needs the database, which is left last."""
     ends = (
         gateway.access.drained, gateway.intake.drained, gateway.callbacks.drained, gateway.settlement.drained,
-        gateway.deliverer.drained, gateway.figures.stop, gateway.health.stop,
+        gateway.deliverer.drained, gateway.forecaster.drained, gateway.figures.stop, gateway.health.stop,
     )  # fmt: skip
     _, late = await asyncio.wait([asyncio.create_task(end()) for end in ends], timeout=DRAIN_GRACE)
     for task in late:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -24,6 +25,9 @@ RETRY_SECONDS = 1.0  #: how long the one before is believed where it could not b
 PATIENCE = 1.0  #: seconds
 DEPTH_SECONDS = 1.0  #: how long the depth of a queue is believed
 _LANES = 1000  #: depths that are remembered
+_NEVER = -math.inf, 0  #: until when the depth of a lane is believed that was never counted
+
+_Lane = tuple[str, Priority]  # of a tenant
 
 
 class Forecaster:
@@ -45,7 +49,8 @@ class Forecaster:
         self._pace: Pace | None = None
         self._pace_until = 0.0
         self._asking = asyncio.Lock()
-        self._depths: OrderedDict[tuple[str, Priority], tuple[float, int]] = OrderedDict()
+        self._depths: OrderedDict[_Lane, tuple[float, int]] = OrderedDict()  # until when each is believed
+        self._counting: dict[_Lane, asyncio.Task[int]] = {}
 
     async def pace(self) -> Pace | None:
         """Of recent jobs; None where it is not known. While it cannot be read, the one before is believed."""
@@ -56,25 +61,25 @@ class Forecaster:
         return self._pace
 
     async def depth(self, tenant: str, priority: Priority) -> int:
-        """About how many go before a new job."""
-        until, depth = self._depths.get((tenant, priority), (0.0, 0))
-        if self._monotonic() >= until:
-            self._depths[tenant, priority] = (self._monotonic() + DEPTH_SECONDS, depth)  # whoever comes meanwhile asks not
-            depth = await self._store.depth(tenant, priority)
-            self._depths[tenant, priority] = (self._monotonic() + DEPTH_SECONDS, depth)
-            while len(self._depths) > _LANES:
-                self._depths.popitem(last=False)
-        return depth
+        """About how many go before a new job.
+
+        Raises:
+            StorageUnavailableError: the database is out of reach, and nothing was counted lately.
+        """
+        until, depth = self._depths.get((tenant, priority), _NEVER)
+        return depth if self._monotonic() < until else await self._counted((tenant, priority))
 
     async def joined(self, job: Job) -> int | None:
         """About the place of a job that was accepted just now, the last of its lane; None unless it is queued."""
         if job.state is not JobState.QUEUED:
             return None
-        until, depth = self._depths.get((job.tenant, job.priority), (0.0, 0))
-        if self._monotonic() < until:
-            self._depths[job.tenant, job.priority] = until, depth + 1
+        lane = job.tenant, job.priority
+        until, depth = self._depths.get(lane, _NEVER)
+        # While it is counted anew, what was counted before will do: who is accepted shall not wait.
+        if self._monotonic() < (until + DEPTH_SECONDS if lane in self._counting else until):
+            self._depths[lane] = until, depth + 1
             return depth + 1
-        return max(1, await self.depth(job.tenant, job.priority))  # counted anew, and this job with the others
+        return max(1, await self._counted(lane))  # this job with the others
 
     async def place(self, job: Job) -> int | None:
         return await self._store.place(job) if job.state is JobState.QUEUED else None
@@ -93,6 +98,25 @@ class Forecaster:
                 following[lane] = place + 1
             places.append(place)
         return places
+
+    async def drained(self) -> None:
+        """Returns when nothing is being counted."""
+        await asyncio.gather(*self._counting.values(), return_exceptions=True)
+
+    async def _counted(self, lane: _Lane) -> int:
+        """Counts the lane, once for all who ask meanwhile. Whoever stops waiting ends it for nobody."""
+        count = self._counting.get(lane)
+        if count is None:
+            count = self._counting[lane] = asyncio.create_task(self._count(lane))
+            count.add_done_callback(lambda _: self._counting.pop(lane))
+        return await asyncio.shield(count)
+
+    async def _count(self, lane: _Lane) -> int:
+        depth = await self._store.depth(*lane)
+        self._depths[lane] = self._monotonic() + DEPTH_SECONDS, depth
+        while len(self._depths) > _LANES:
+            self._depths.popitem(last=False)
+        return depth
 
     async def _read_pace(self) -> None:
         try:
