@@ -146,7 +146,7 @@ def assembled(settings: Settings, database: Database, vault: Vault, traces: Trac
         intake=Intake(intake_store, settlement.wakes, metrics, traces),
         intake_store=intake_store,
         usage=UsageStore(database),
-        forecaster=Forecaster(ForecastStore(database), clock),
+        forecaster=Forecaster(ForecastStore(database)),
         delivery_guard=delivery_guard,
         deliveries=deliveries,
         delivery_list=DeliveryList(database),

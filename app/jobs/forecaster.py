@@ -7,11 +7,10 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
-from app.clock import Clock, system_clock
 from app.errors import StorageUnavailableError
 from app.lifecycle.forecast import Estimate, Pace, estimate, pace_of
 from app.lifecycle.job import Job
@@ -36,7 +35,6 @@ class Forecaster:
     def __init__(
         self,
         store: ForecastStore,
-        clock: Clock = system_clock,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         patience: float = PATIENCE,
@@ -45,8 +43,9 @@ class Forecaster:
         Args:
             patience: seconds that an answer waits for the pace of recent jobs.
         """
-        self._store, self._clock, self._monotonic, self._patience = store, clock, monotonic, patience
+        self._store, self._monotonic, self._patience = store, monotonic, patience
         self._pace: Pace | None = None
+        self._read_at: tuple[datetime, float] | None = None  # when it was read, by the database's clock and by ours
         self._pace_until = 0.0
         self._asking = asyncio.Lock()
         self._depths: OrderedDict[_Lane, tuple[float, int]] = OrderedDict()  # until when each is believed
@@ -121,13 +120,18 @@ class Forecaster:
     async def _read_pace(self) -> None:
         try:
             async with asyncio.timeout(self._patience):
-                recent, _ = await self._store.recent()
+                recent, now = await self._store.recent()
         except (StorageUnavailableError, TimeoutError) as error:
             log.warning("the pace of recent jobs cannot be read", reason=str(error) or "no answer in time")
             self._pace_until = self._monotonic() + RETRY_SECONDS
         else:
-            self._pace, self._pace_until = pace_of(recent), self._monotonic() + PACE_SECONDS
+            self._pace, self._read_at = pace_of(recent), (now, self._monotonic())
+            self._pace_until = self._monotonic() + PACE_SECONDS
 
     async def estimate(self, job: Job, place: int | None) -> Estimate | None:
         pace = await self.pace()
-        return estimate(job, place, pace, self._clock()) if pace is not None else None
+        if pace is None or self._read_at is None:
+            return None
+        # The database's time, as all instants of jobs are: carried on by a clock that nobody sets.
+        then, seconds = self._read_at
+        return estimate(job, place, pace, then + timedelta(seconds=self._monotonic() - seconds))

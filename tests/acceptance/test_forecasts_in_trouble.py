@@ -35,10 +35,14 @@ class Troubled:
         return await asyncio.Future()
 
 
+def queued() -> Job:
+    return accepted().job
+
+
 async def asked_in_trouble(trouble: BaseException | None) -> None:
     store: Any = Troubled(trouble)
     seconds = 0.0
-    forecaster = Forecaster(store, clock=lambda: NOW, monotonic=lambda: seconds, patience=0.01)
+    forecaster = Forecaster(store, monotonic=lambda: seconds, patience=0.01)
     pace = await forecaster.pace()
     assert pace is not None
     seconds = 100
@@ -57,6 +61,20 @@ async def test_a_database_that_takes_too_long_is_given_up() -> None:
     await asked_in_trouble(None)
 
 
+async def test_estimates_are_told_by_the_clock_that_wrote_the_jobs_instants() -> None:
+    """The process's clock may be hours off; a job's instants, and the time when recent jobs were read, are the database's."""
+    store: Any = Troubled(None)
+    seconds = 0.0
+    forecaster = Forecaster(store, monotonic=lambda: seconds)
+    near = await forecaster.estimate(queued(), 1)
+    seconds = 10.0
+    later = await forecaster.estimate(queued(), 1)
+    assert near is not None
+    assert later is not None
+    assert near.p50_at == NOW + timedelta(seconds=21), "20 s of running, and told in whole seconds"
+    assert later.p50_at - near.p50_at == timedelta(seconds=10)
+
+
 class Counted:
     """Stands in for the store: counts when it is told to."""
 
@@ -69,10 +87,6 @@ class Counted:
         if isinstance(count, StorageUnavailableError):
             raise count
         return count
-
-
-def queued() -> Job:
-    return accepted().job
 
 
 async def test_whoever_asks_while_a_queue_is_counted_for_the_first_time_gets_its_count() -> None:
