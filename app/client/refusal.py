@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +20,7 @@ from app.client.errors import (
     UnexpectedAnswerError,
 )
 from app.client.steps import Answer, Lost
+from app.retry_after import retry_after
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
@@ -44,7 +44,7 @@ def refusal(outcome: Answer | Lost) -> ClientError | None:
         str(problem.get("detail") or problem.get("title") or problem["code"]),
         request_id=problem.get("request_id") or outcome.headers.get("x-request-id"),
         errors=_fields(problem.get("errors")),
-        retry_after=retry_after(outcome.headers),
+        retry_after=_patience(outcome.headers),
     )
 
 
@@ -58,16 +58,10 @@ def is_passing(error: ClientError) -> bool:
     return isinstance(error, (OutOfReachError, UnexpectedAnswerError, UnavailableError, ThrottledError))
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, also where a date is given; that one counts from the answer's own `Date`, whatever our clock says."""
-    said = headers.get("retry-after", "").strip()
-    if said.isdecimal() and said.isascii():
-        return float(said[:9])
-    try:
-        now = parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
-        return max(0.0, (parsedate_to_datetime(said) - now).total_seconds())
-    except (ValueError, TypeError, OverflowError):  # TypeError: one with a time zone, the other without
-        return None
+def _patience(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the answer asks for."""
+    asked = retry_after(headers, now=datetime.now(UTC))
+    return asked.total_seconds() if asked is not None else None
 
 
 def _problem(body: bytes) -> dict[str, Any] | None:
@@ -85,7 +79,7 @@ def _nobody_of_ours(answer: Answer) -> ClientError:
         phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
         code = phrase.lower().replace(" ", "_")
         kind = BY_STATUS.get(status, UnavailableError)
-        return kind(status, code, f"{phrase}, without a word of the gateway", retry_after=retry_after(answer.headers))
+        return kind(status, code, f"{phrase}, without a word of the gateway", retry_after=_patience(answer.headers))
     where = f" to {answer.headers.get('location', 'nowhere')[:200]!r}" if status in REDIRECTS else ""
     kind_of_body = answer.headers.get("content-type", "no content type")[:100]
     return UnexpectedAnswerError(f"not the gateway's answer: {status}{where} with {kind_of_body}", status=status)

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from app.clock import system_clock
 from app.deliveries.signing import sign
-from app.lifecycle.delivery import AttemptOutcome, read_retry_after
+from app.lifecycle.delivery import AttemptOutcome
 from app.outbound.client import Answer, OutboundClient
 from app.outbound.errors import OutboundError
+from app.retry_after import retry_after
 from app.storage.deliveries import Attempt, ClaimedDelivery
 from app.traces.spans import Traces
 
@@ -54,9 +56,9 @@ class Sender:
         milliseconds = round((self._monotonic() - began) * 1000)
         if answer is None:
             return Attempt(delivery, AttemptOutcome(None), milliseconds, error)
-        retry_after = read_retry_after(answer.headers.get("retry-after"), delivery.claimed_at)
+        asked = retry_after(answer.headers, now=system_clock())
         told = _REDIRECT if 300 <= answer.status <= 399 else None
-        return Attempt(delivery, AttemptOutcome(answer.status, retry_after), milliseconds, told, _excerpt(answer.body))
+        return Attempt(delivery, AttemptOutcome(answer.status, asked), milliseconds, told, _excerpt(answer.body))
 
     async def _headers(self, delivery: ClaimedDelivery, body: bytes) -> dict[str, str]:
         content = {"content-type": "application/json"}

@@ -7,10 +7,8 @@ that 410 means stop is Standard Webhooks 1.0.0.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -42,7 +40,7 @@ class AttemptOutcome:
     """What came of one attempt."""
 
     status: int | None  #: of the answer; None when there was none: refused, no connection, broken off, too slow
-    retry_after: timedelta | None = None  #: how long the answer asked us to wait; see `read_retry_after`
+    retry_after: timedelta | None = None  #: how long the answer asked us to wait
 
     @property
     def succeeded(self) -> bool:
@@ -69,19 +67,6 @@ def decide_next(outcome: AttemptOutcome, *, delivery_id: UUID, attempt: int, now
     if attempt >= ATTEMPTS:
         return NextStep(DeliveryState.EXHAUSTED)
     return NextStep(DeliveryState.PENDING, now + _pause(outcome, delivery_id, attempt))
-
-
-def read_retry_after(text: str | None, now: datetime) -> timedelta | None:
-    """How long a `Retry-After` (RFC 9110, 10.2.3) asks to wait, in seconds or until a date; None when it cannot be read."""
-    wanted = (text or "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", wanted):
-        return timedelta(seconds=int(wanted))
-    try:
-        until = parsedate_to_datetime(wanted)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)  # one of the three formats has no zone: GMT
-    return max(until - now, timedelta(0))
 
 
 def _pause(outcome: AttemptOutcome, delivery_id: UUID, attempt: int) -> timedelta:

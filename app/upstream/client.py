@@ -43,6 +43,7 @@ from app.lifecycle.answers import (
 )
 from app.lifecycle.request import GenerationRequest
 from app.metrics import Metrics
+from app.retry_after import http_date
 from app.upstream import wire
 
 USER_AGENT = f"qwen-image-gateway/{__version__}"
@@ -111,7 +112,7 @@ class UpstreamClient:
         began = time.monotonic()
         reading, headers = await self._status(f"gateway-probe-{uuid4().hex}")
         self._metrics.upstream_asked("status", outcome_of(reading), time.monotonic() - began)
-        return Probe(reading, wire.http_date(headers.get("date")))
+        return Probe(reading, http_date(headers.get("date")))
 
     async def aclose(self) -> None:
         """Close all connections; call it after the last submit and check have returned."""

@@ -35,8 +35,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -56,6 +55,7 @@ from app.lifecycle.answers import (
 )
 from app.lifecycle.gate import PAUSE_MOST
 from app.lifecycle.request import GenerationRequest
+from app.retry_after import retry_after
 
 MESSAGE_MAX = 1000  #: characters kept of a message of the upstream
 STATUS_WORD_MAX = 40  #: characters kept of a status word
@@ -114,7 +114,7 @@ def read_submit(status: int, headers: Mapping[str, str], body: bytes, *, hide: S
         return Unproven(said)
     for number, reason in _NOT_ACCEPTED.items():
         if number in (status, envelope.code):
-            return Refused(reason, said, _retry_after(headers))
+            return Refused(reason, said, _patience(headers))
     if status in _AT_FAULT or envelope.code in _AT_FAULT:
         return Rejected(_text(envelope.message, MESSAGE_MAX, hide) or said)
     return Unproven(said)
@@ -137,7 +137,7 @@ def read_status(
     code = envelope.code if envelope is not None else None
     if 401 in (status, code):
         return NoAnswer(said, unauthorized=True)
-    patience = _retry_after(headers) if status in _PATIENCE or code in _PATIENCE else None
+    patience = _patience(headers) if status in _PATIENCE or code in _PATIENCE else None
     if envelope is None or 300 <= status < 400:
         return NoAnswer(said, retry_after=patience)
     fine = 200 <= status < 300
@@ -342,31 +342,7 @@ def _dumped(value: Any) -> str:
         return type(value).__name__
 
 
-def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """Retry-After (RFC 9110, 10.2.3), 0 to 3600 s.
-
-    A date is read against the answer's own Date: no clock is needed, and a skewed one does no harm.
-    """
-    wanted = _header(headers, "retry-after")
-    if wanted is None:
-        return None
-    if re.fullmatch(r"[0-9]+", wanted):
-        seconds = int(wanted) if len(wanted) < 10 else RETRY_AFTER_MAX.total_seconds()
-        return min(timedelta(seconds=seconds), RETRY_AFTER_MAX)
-    until, now = http_date(wanted), http_date(_header(headers, "date"))
-    if until is None or now is None:
-        return None
-    return max(timedelta(0), min(until - now, RETRY_AFTER_MAX))
-
-
-def _header(headers: Mapping[str, str], wanted: str) -> str | None:
-    return next((value.strip() for name, value in headers.items() if name.lower() == wanted), None)
-
-
-def http_date(text: str | None) -> datetime | None:
-    """The instant of an HTTP date (RFC 9110, 5.6.7); None where it is none."""
-    try:
-        at = parsedate_to_datetime(text) if text else None
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return at if at is not None and at.tzinfo is not None else None
+def _patience(headers: Mapping[str, str]) -> timedelta | None:
+    """What the answer asks for, an hour at most. A date beside no `Date` says nothing: no clock is asked here."""
+    asked = retry_after(headers)
+    return min(asked, RETRY_AFTER_MAX) if asked is not None else None

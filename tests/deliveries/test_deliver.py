@@ -114,6 +114,17 @@ async def test_a_receiver_that_asks_for_time_gets_it(rig: Rig, serve: Serve) -> 
     assert timedelta(seconds=8) <= due_at - rig.clock.now <= timedelta(seconds=10)
 
 
+async def test_a_receiver_that_names_a_date_is_taken_by_its_own_clock(rig: Rig, serve: Serve) -> None:
+    """Its clock is years off ours, and the database's another one yet."""
+    dates = ("Date: Fri, 31 Dec 1999 23:59:50 GMT", "Retry-After: Fri, 31 Dec 1999 23:59:58 GMT")
+    server = await serve(answering("503 Busy", headers=dates))
+    job = await rig.settled(server.url)
+    await swept(rig.deliverer())
+    due_at = (await rig.delivery(job)).due_at
+    assert due_at is not None
+    assert timedelta(seconds=8) <= due_at - rig.clock.now <= timedelta(seconds=10)
+
+
 async def test_410_stops(rig: Rig, serve: Serve) -> None:
     server = await serve(answering("410 Gone"))
     job = await rig.settled(server.url)

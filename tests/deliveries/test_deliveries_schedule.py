@@ -16,7 +16,6 @@ from app.lifecycle.delivery import (
     DeliveryState,
     NextStep,
     decide_next,
-    read_retry_after,
 )
 
 NOW = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
@@ -110,34 +109,3 @@ def test_a_wish_to_wait_changes_no_end() -> None:
     ):
         outcome = AttemptOutcome(status, retry_after=HOUR)
         assert decide_next(outcome, delivery_id=DELIVERY, attempt=attempt, now=NOW) == NextStep(end)
-
-
-@pytest.mark.parametrize(
-    ("text", "wish"),
-    [
-        ("120", timedelta(seconds=120)),
-        (" 0 ", timedelta(0)),
-        ("999999999", timedelta(seconds=999_999_999)),
-        ("Thu, 05 Nov 2026 13:00:00 GMT", HOUR),
-        ("Thursday, 05-Nov-26 13:00:00 GMT", HOUR),
-        ("Thu Nov  5 13:00:00 2026", HOUR),
-        ("Thu, 05 Nov 2026 11:00:00 GMT", timedelta(0)),
-        (None, None),
-        ("", None),
-        ("soon", None),
-        ("-1", None),
-        ("1.5", None),
-        ("1" * 5000, None),
-        ("١٢", None),
-        ("Thu, 99 Nov 2026 13:00:00 GMT", None),
-        ("Thu, 05 Nov 2026 13:00:00 +9999999999", None),
-    ],
-)
-def test_retry_after_is_read_in_seconds_and_as_a_date(text: str | None, wish: timedelta | None) -> None:
-    assert read_retry_after(text, NOW) == wish
-
-
-@given(st.text(max_size=60) | st.text("WedThuNov05 :,+-0123456789GMT", max_size=40))
-def test_whatever_retry_after_says_nothing_breaks(text: str) -> None:
-    wish = read_retry_after(text, NOW)
-    assert wish is None or timedelta(0) <= wish

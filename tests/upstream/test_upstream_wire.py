@@ -225,7 +225,6 @@ def test_a_secret_is_hidden_even_where_the_message_is_cut() -> None:
         ({"retry-after": "Fri, 31 Dec 1999 23:00:00 GMT"}, None),
         ({"retry-after": "Fri, 31 Dec 1999 23:00:00 GMT", "date": "x"}, None),
         ({"retry-after": "Fri, 31 Dec 99999 23:00:00 GMT", "date": "Fri, 31 Dec 1999 23:59:29 GMT"}, None),
-        ({"retry-after": "Fri, 31 Dec 1999 23:00:00 -0000", "date": "Fri, 31 Dec 1999 23:59:29 GMT"}, None),
     ],
 )
 def test_retry_after_is_understood_and_bounded(headers: dict[str, str], seconds: int | None) -> None:
