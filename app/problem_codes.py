@@ -40,7 +40,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_redeliveries": (429, "Too many deliveries are being sent again at this moment; try again soon."),
     "internal_error": (500, "Something went wrong on our side; the request id names it."),
     "storage_unavailable": (503, "The database is out of reach for the moment; try again."),
-    "too_many_connections": (503, "Too many connections are open; try again."),
+    "too_many_connections": (503, "Too many {what} at once; try again."),
     "picture_store_unavailable": (503, "The picture store is out of reach for the moment; try again."),
     "delivery_not_ready": (503, "The delivery could not be made ready on our side; nothing was sent."),
 }
@@ -64,6 +64,7 @@ _FILLED: dict[str, dict[str, Any]] = {
     "not_settled": {"state": "running"},
     "content_too_large": {"limit": 262144},
     "range_not_satisfiable": {"size": 123456},
+    "too_many_connections": {"what": "connections"},
 }
 _FIELDS = {"invalid_request": [{"field": "prompt", "message": "write at least 1 character that is not blank"}]}
 

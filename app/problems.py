@@ -90,6 +90,12 @@ def invalid(errors: Sequence[FieldProblem]) -> Problem:
     return Problem.of("invalid_request", errors=errors)
 
 
+def too_many(what: str) -> Problem:
+    """More of it comes in than a process takes; the connection ends with this answer."""
+    headers = {"Retry-After": str(RETRY_AFTER_STORAGE), "Connection": "close"}
+    return Problem.of("too_many_connections", what=what, headers=headers)
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of the app a problem."""
 
@@ -131,8 +137,7 @@ def internal_error(request: Request) -> Response:
 
 def too_many_connections(request: Request) -> Response:
     """The answer where there are more connections than a process serves."""
-    headers = {"Retry-After": str(RETRY_AFTER_STORAGE), "Connection": "close"}
-    return _answer(request, Problem.of("too_many_connections", headers=headers))
+    return _answer(request, too_many("connections"))
 
 
 def request_problem(error: Mapping[str, Any]) -> FieldProblem:

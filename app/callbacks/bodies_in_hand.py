@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.problems import RETRY_AFTER_STORAGE, Problem
+from app.problems import too_many
 
 IN_HAND_MAX = 64 * 1024 * 1024  #: bytes
 
@@ -28,8 +28,7 @@ class BodiesInHand:
     def count(self, size: int) -> None:
         """Raises `Problem`, 503, where so many bytes more are too many."""
         if self._held + size > self._most:
-            headers = {"Retry-After": str(RETRY_AFTER_STORAGE), "Connection": "close"}
-            raise Problem.of("too_many_connections", headers=headers)
+            raise too_many("bytes of callbacks")
         self._held += size
 
 

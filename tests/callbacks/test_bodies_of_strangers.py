@@ -73,6 +73,7 @@ async def test_bodies_beyond_the_bound_are_told_to_come_again_and_places_come_ba
         await first.asked.wait()
         refused = await upstream.post(f"/callbacks/{GOOD}", content=b"123456")
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_connections")
+        assert refused.json()["detail"] == "Too many bytes of callbacks at once; try again."
         assert int(refused.headers["retry-after"]) > 0
         assert refused.headers["connection"] == "close"
         first.go.set()

@@ -163,6 +163,7 @@ def test_a_connection_too_many_is_told_so_as_a_problem(settings: dict[str, str],
         answer = wait_for(lambda: crowded(url))
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "too_many_connections"
+    assert answer.json()["detail"] == "Too many connections at once; try again."
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["x-request-id"] == answer.json()["request_id"]
 
