@@ -32,6 +32,7 @@ CODES: dict[str, tuple[int, str]] = {
     "operation_done": (409, "The operation is done; there is nothing left to stop."),
     "content_too_large": (413, "The body may have at most {limit} bytes."),
     "unsupported_media_type": (415, "Send the body as application/json, without a content coding."),
+    "form_expected": (415, "Send the form as application/x-www-form-urlencoded."),
     "range_not_satisfiable": (416, "The picture has {size} bytes; the range begins behind them."),
     "invalid_request": (422, "The request does not fit; see errors."),
     "idempotency_key_reused": (422, "This Idempotency-Key was used for another request."),
@@ -48,7 +49,8 @@ CODES: dict[str, tuple[int, str]] = {
 #: Codes that answer only some routes, which name them; the others go with their status everywhere.
 _NAMED = frozenset(
     {
-        "other_site", "idempotency_key_reused", "too_many_redeliveries", "picture_store_unavailable", "delivery_not_ready",
+        "other_site", "form_expected", "idempotency_key_reused", "too_many_redeliveries", "picture_store_unavailable",
+        "delivery_not_ready",
         *(code for code, (status, _) in CODES.items() if status == 409),
     }
 )  # fmt: skip

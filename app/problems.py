@@ -90,6 +90,10 @@ def invalid(errors: Sequence[FieldProblem]) -> Problem:
     return Problem.of("invalid_request", errors=errors)
 
 
+def storage_unavailable() -> Problem:
+    return Problem.of("storage_unavailable", headers={"Retry-After": str(RETRY_AFTER_STORAGE)})
+
+
 def too_many(what: str) -> Problem:
     """More of it comes in than a process takes; the connection ends with this answer."""
     headers = {"Retry-After": str(RETRY_AFTER_STORAGE), "Connection": "close"}
@@ -117,7 +121,7 @@ def install(app: FastAPI) -> None:
 
     async def on_storage(request: Request, error: Exception) -> Response:
         log.error("database unavailable", reason=str(error))
-        return _answer(request, Problem.of("storage_unavailable", headers={"Retry-After": str(RETRY_AFTER_STORAGE)}))
+        return _answer(request, storage_unavailable())
 
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from fastapi import Request
 
 from app.bodies import read_body
-from app.problems import Problem
+from app.problems import FieldProblem, Problem, invalid
 
 FORM_MAX = 256 * 1024  #: bytes
 
@@ -20,12 +20,12 @@ async def read_form(request: Request) -> dict[str, str]:
 async def read_fields(request: Request) -> list[tuple[str, str]]:
     """The fields of a form that was sent, in order."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise Problem(415, "unsupported_media_type", "Forms are sent as application/x-www-form-urlencoded.")
+        raise Problem.of("form_expected")
     body = await read_body(request, limit=FORM_MAX, seconds=10.0)
     try:
         return parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=2000)
     except ValueError:
-        raise Problem(422, "invalid_request", "The form cannot be read.") from None
+        raise invalid([FieldProblem(field="", message="it cannot be read as a form")]) from None
 
 
 def refuse_other_sites(request: Request) -> None:
@@ -37,4 +37,4 @@ def refuse_other_sites(request: Request) -> None:
     origin = urlsplit(request.headers.get("origin", "")).netloc
     if site == "same-origin" or (site is None and origin and origin == request.headers.get("host")):
         return
-    raise Problem(403, "other_site", "This was not sent from a page of the console.")
+    raise Problem.of("other_site")

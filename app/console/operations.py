@@ -24,7 +24,7 @@ from app.lifecycle.operation import FINDS_WORK, OperationKind
 from app.operations.router import OperationQuery, create_operation, list_operations, show_operation, stop_operation
 from app.operations.scope import stored
 from app.operations.views import OperationCount, OperationDetailView, OperationPage, OperationView
-from app.problems import Problem
+from app.problems import FieldProblem, Problem, invalid
 
 router = APIRouter(prefix="/console", include_in_schema=False, route_class=PageRoute)
 
@@ -115,7 +115,7 @@ def _kind(form: Mapping[str, str]) -> OperationKind:
     try:
         return OperationKind(form.get("kind", ""))
     except ValueError:
-        raise Problem(422, "invalid_request", "The form does not say what to do.") from None
+        raise invalid([FieldProblem(field="kind", message=f"write {' or '.join(OperationKind)}")]) from None
 
 
 def _search(operation: OperationView) -> JobSearch | None:

@@ -20,7 +20,7 @@ from app.console import words
 from app.console.assets import asset_url
 from app.console.form import refuse_other_sites
 from app.errors import StorageUnavailableError
-from app.problems import Problem, invalid, request_problem
+from app.problems import Problem, invalid, request_problem, storage_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -63,11 +63,10 @@ class PageRoute(APIRoute):
                 response = error_page(request, invalid([request_problem(e) for e in error.errors()]))
             except StorageUnavailableError as error:
                 log.error("database unavailable", reason=str(error))
-                response = error_page(request, Problem(503, "storage_unavailable", "The database is out of reach."))
+                response = error_page(request, storage_unavailable())
             except Exception:
                 log.exception("request failed", method=request.method, route=self.path)
-                detail = f"Something went wrong on our side; the log has it under {request.state.request_id}."
-                response = error_page(request, Problem(500, "internal_error", detail))
+                response = error_page(request, Problem.of("internal_error"))
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             return response
@@ -104,7 +103,10 @@ def go_to(request: Request, address: str, said: str = "") -> Response:
 def error_page(request: Request, problem: Problem) -> Response:
     title = HTTPStatus(problem.status).phrase
     caller = getattr(request.state, "visitor", None)
-    response = page(request, "error.html", caller, problem.status, title=title, problem=problem, again=request.method == "GET")
+    response = page(
+        request, "error.html", caller, problem.status, title=title, problem=problem, again=request.method == "GET",
+        request_id=getattr(request.state, "request_id", ""),
+    )  # fmt: skip
     response.headers.update(problem.headers)
     return response
 

@@ -104,6 +104,17 @@ async def test_no_other_site_can_press_a_button(stage: Stage) -> None:
         assert (await stage.api.get("/dispatch")).json()["paused_by"] is not None
 
 
+async def test_what_is_no_form_is_told_what_is_wrong_with_it(stage: Stage) -> None:
+    async with client(stage.url, None) as browser:
+        await session_of(browser, ADMIN_KEY)
+        no_form = await browser.post("/console/operations", json={"kind": "retry"}, headers=FROM_US)
+        assert (no_form.status_code, "Send the form as" in no_form.text) == (415, True)
+        form = {"Content-Type": "application/x-www-form-urlencoded", **FROM_US}
+        for body, wrong in ((b"a", "<li>it cannot be read as a form</li>"), (b"kind=delete", "<code>kind</code>: write ")):
+            answer = await browser.post("/console/operations", content=body, headers=form)
+            assert (answer.status_code, wrong in answer.text) == (422, True), answer.text
+
+
 async def test_signing_in_leads_back_within_the_console_only(stage: Stage) -> None:
     async with client(stage.url, None) as browser:
         first = await browser.get("/console/jobs?state=failed")
@@ -169,12 +180,13 @@ async def test_an_error_is_a_page_that_says_what_a_person_may_do() -> None:
     app.include_router(router)
     app.add_middleware(RequestLog)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as browser:
-        for path, status, words in (("/away", 503, "Nothing is lost"), ("/broken", 500, "the log has it under")):
-            answer = await browser.get(f"/console{path}")
+        for path, status, words in (("/away", 503, "Nothing is lost"), ("/broken", 500, "The log has it under <code>r-17")):
+            answer = await browser.get(f"/console{path}", headers={"X-Request-ID": "r-17"})
             assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
             assert words in answer.text
             assert "a secret" not in answer.text
             assert f'href="/console{path}">Try again' in answer.text
+            assert ("retry-after" in answer.headers) is (status == 503)
         pressed = await browser.post("/console/away", headers=FROM_US)
         assert pressed.status_code == 503
         assert "Try again" not in pressed.text, "a link asks for a page; there is none where a form was sent to"
