@@ -20,19 +20,19 @@ _DISCARD_MAX = 32 * 1024 * 1024  #: bytes; as much again as the largest limit of
 _DISCARD_SECONDS = 2.0
 
 
-async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
-    """The whole body, at most `limit` bytes, within `seconds`.
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """The whole body, at most `limit` bytes, within `BODY_SECONDS`.
 
     Raises:
         Problem: 413 over the limit, declared or counted; 408 when it does not come in time.
     """
     body = bytearray()
-    await take_body(request, body.extend, limit=limit, seconds=seconds)
+    await take_body(request, body.extend, limit=limit, seconds=BODY_SECONDS)
     return bytes(body)
 
 
 async def take_body(request: Request, take: Callable[[bytes], object], *, limit: int, seconds: float) -> int:
-    """Hands the body to `take`, piece by piece, within the bounds of `read_body` and with its errors; how many bytes it had."""
+    """Hands the body to `take`, piece by piece, within these bounds, with the errors of `read_body`; how many bytes it had."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         await _discard(request)
@@ -64,7 +64,7 @@ async def read_model(request: Request, model: type[Model], *, limit: int) -> Mod
     is_json = media_type == "application/json" or media_type.endswith("+json")
     if not is_json or request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise Problem.of("unsupported_media_type")
-    body = await read_body(request, limit=limit, seconds=BODY_SECONDS)
+    body = await read_body(request, limit=limit)
     try:
         value = model.model_validate_json(body)
     except ValidationError as error:

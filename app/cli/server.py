@@ -159,7 +159,6 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    listener.set_inheritable(True)
     return listener
 
 

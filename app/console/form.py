@@ -21,7 +21,7 @@ async def read_fields(request: Request) -> list[tuple[str, str]]:
     """The fields of a form that was sent, in order."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise Problem.of("form_expected")
-    body = await read_body(request, limit=FORM_MAX, seconds=10.0)
+    body = await read_body(request, limit=FORM_MAX)
     try:
         return parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=2000)
     except ValueError:

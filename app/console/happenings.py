@@ -62,10 +62,6 @@ def _sub(data: Mapping[str, Any]) -> str:
     return f" (submission {number})" if number > 1 else ""
 
 
-def _named(data: Mapping[str, Any]) -> str:
-    return f" and named task {data['named']}" if data.get("named") else ""
-
-
 def _credits(data: Mapping[str, Any]) -> str:
     credits = data.get("credits")
     return "" if credits is None else f", {credits} credits"

@@ -29,22 +29,22 @@ class Part:
     is_whole: bool  #: False where even more was not read
 
 
-async def whole_timeline(request: Request, caller: Caller, job_id: str, *, read_max: int = READ_MAX) -> EventList:
+async def whole_timeline(request: Request, caller: Caller, job_id: str) -> EventList:
     """All of it, oldest first; `has_more` where that is more than is read."""
     events: list[EventView] = []
     while True:
         query = EventQuery(after=events[-1].id if events else 0)
         found = await asked(list_events(request, caller, job_id, query), EventList)
         events += found.events
-        if not found.has_more or len(events) >= read_max:
+        if not found.has_more or len(events) >= READ_MAX:
             return EventList(events=events, has_more=found.has_more)
 
 
-def part_of(timeline: EventList, after: int | None, *, shown_max: int = SHOWN_MAX) -> Part:
+def part_of(timeline: EventList, after: int | None) -> Part:
     """The part from behind the event `after` on; without it, the newest."""
     ids = [event.id for event in timeline.events]
-    start = max(0, len(ids) - shown_max) if after is None else bisect_right(ids, after)
-    end, before = min(start + shown_max, len(ids)), max(0, start - shown_max)
+    start = max(0, len(ids) - SHOWN_MAX) if after is None else bisect_right(ids, after)
+    end, before = min(start + SHOWN_MAX, len(ids)), max(0, start - SHOWN_MAX)
     return Part(
         timeline.events[start:end], earlier=start, later=len(ids) - end,
         before=ids[before - 1] if before else 0, behind=ids[end - 1] if end else 0, is_whole=not timeline.has_more,

@@ -53,7 +53,6 @@ def verify(
     body: bytes,
     *,
     now: datetime,
-    tolerance: timedelta = TOLERANCE,
 ) -> str:
     """The `webhook-id` of a genuine delivery. It may arrive more than once: act on each id only once.
 
@@ -71,7 +70,7 @@ def verify(
     if not (_ID.fullmatch(webhook_id) and _SECONDS.fullmatch(seconds)):
         raise UnverifiedDeliveryError("webhook-id or webhook-timestamp is missing or malformed")
     timestamp = datetime.fromtimestamp(int(seconds), UTC)
-    if abs(now - timestamp) > tolerance:
+    if abs(now - timestamp) > TOLERANCE:
         raise UnverifiedDeliveryError("webhook-timestamp is too far from now")
     try:
         expected = _signatures(secrets, webhook_id, timestamp, body)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import Caller, CurrentCaller, Scope
 from app.answers import base_url
-from app.bodies import BODY_SECONDS, read_body
+from app.bodies import read_body
 from app.clock import system_clock
 from app.drop_in.envelope import GenerateAnswer, StartedTask, StatusAnswer, enveloped, errors
 from app.drop_in.enveloped_route import EnvelopedRoute
@@ -72,7 +72,7 @@ async def _take(request: Request, caller: Caller, idempotency_key: str | None) -
         return idempotency_key is not None and await gateway.intake.knows(caller.tenant, idempotency_key)
 
     try:
-        wanted = GenerateRequest.read(await read_body(request, limit=BODY_MAX, seconds=BODY_SECONDS))
+        wanted = GenerateRequest.read(await read_body(request, limit=BODY_MAX))
     except BadRequestError:
         if await is_known():
             raise key_reused() from None

@@ -19,6 +19,7 @@ from app.storage.literals import OPEN, PENDING, literal_of
 UNSETTLED_MAX = 100_000  #: unsettled jobs of a state are counted so far, no further
 COUNTED_MAX = 10_000  #: everything else
 LOOKED_AT = 10_000  #: open submissions and pending pictures that are looked at, of all tenants
+LAGS = 200  #: callbacks whose lags are looked at
 
 _J, _S, _D, _I, _R = t.jobs.c, t.submissions.c, t.deliveries.c, t.images.c, t.receivers.c
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
@@ -90,13 +91,13 @@ class StatsStore:
         async with self.database.reading() as connection:
             return await self.database.now(connection)
 
-    async def callback_lags(self, since: timedelta, limit: int = 200) -> list[timedelta]:
+    async def callback_lags(self, since: timedelta) -> list[timedelta]:
         """From a callback's arrival to the end of its books, of the last submissions that a check read to their end."""
         async with self.database.reading() as connection:
             now = await self.database.now(connection)
             read = _S.outcome.in_([literal_column("'succeeded'"), literal_column("'failed'")])
             query = select(_S.poked_at, _S.closed_at).where(read, _S.closed_at > now - since)
-            rows = await connection.execute(query.order_by(_S.closed_at.desc()).limit(limit))
+            rows = await connection.execute(query.order_by(_S.closed_at.desc()).limit(LAGS))
             return [r.closed_at - r.poked_at for r in rows if r.poked_at is not None and r.poked_at <= r.closed_at]
 
     async def _jobs(self, connection: AsyncConnection, state: JobState, tenant: str | None) -> Count:

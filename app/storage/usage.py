@@ -20,6 +20,8 @@ from app.storage.lives import lock
 from app.storage.many import insert_for, insert_together
 from app.storage.rows import metadata_rows, outbox_rows
 
+SPENDERS = 100  #: tenants whose credits are told, those that consumed most
+
 _FIGURES = t.USAGE_FIGURES
 _J = t.jobs.c
 _SETTLED_BY_OTHERS = (_J.booked_open == literal_column("1")) & _J.finished_at.is_not(None)
@@ -70,11 +72,11 @@ class UsageStore:
             limits, tat = (await books.limits_of(connection, [tenant])).get(tenant, (Limits(), None))
             return limits, await books.standing_of(connection, tenant, tat, now), now
 
-    async def credits_this_month(self, tenant: str | None, limit: int = 100) -> list[TenantCredits]:
+    async def credits_this_month(self, tenant: str | None) -> list[TenantCredits]:
         """The tenants with credits this month or held now, those that consumed most first."""
         async with self.database.reading() as connection:
             month = (await self.database.now(connection)).astimezone(UTC).date().replace(day=1)
-            rows = await connection.execute(_by_tenant(month, tenant).limit(limit))
+            rows = await connection.execute(_by_tenant(month, tenant).limit(SPENDERS))
             return [TenantCredits(r.tenant, int(r.consumed), int(r.held)) for r in rows if r.consumed or r.held]
 
     async def sum_up(self, limit: int = 1000) -> int:
