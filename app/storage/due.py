@@ -29,13 +29,14 @@ _LEASED = _S.lease_until.is_not(None)
 _UNANSWERED = _S.task_id.is_(None)  #: where a check adopted a candidate meanwhile, nobody waits for the sender any more
 _NOW, _FLOOR, _LIMIT = bindparam("now", type_=Instant), bindparam("floor", type_=Instant), bindparam("limit", type_=Integer)
 
-_LOST = (
-    select(_S.job_id, _S.number)
+_LOST_FROM_THE_FIRST = (
+    select(_S.job_id, _S.number, _S.lease_until)
     .where(_LEASED, _UNANSWERED, _S.lease_until <= _NOW, _S.due_at <= _NOW)
     .order_by(_S.lease_until)
     .limit(_LIMIT)
     .with_for_update(skip_locked=True)
 )
+_LOST_FROM_THE_FLOOR = _LOST_FROM_THE_FIRST.where(_S.lease_until >= _FLOOR)
 _IN_TIME = _S.lease_until.is_(None) | (_S.lease_until > _NOW) | ~_UNANSWERED  #: the others are lost senders
 _FROM_THE_FIRST = (
     select(_S.job_id, _S.number, _S.due_at)
@@ -72,6 +73,7 @@ class DueClaim:
 class DueStore:
     database: Database
     horizon: Horizon = field(default_factory=Horizon)
+    lost_horizon: Horizon = field(default_factory=Horizon)
 
     async def claim_due(self, limit: int, gate_policy: GatePolicy, policy: Policy) -> DueClaim:
         """Takes up to `limit` due submissions by pushing their due time past a lease; as many as the gate permits checks.
@@ -110,7 +112,11 @@ class DueStore:
             return [(row.job_id, row.number) for row in rows]
 
     async def _lost_senders(self, connection: AsyncConnection, limit: int, now: datetime) -> list[tuple[UUID, int]]:
-        rows = await connection.execute(_LOST, {"now": now, "limit": limit})
+        """Where none is found, the next to be lost holds a lease that ends later than now."""
+        floor = self.lost_horizon.floor(now)
+        given = {"now": now, "limit": limit, **({"floor": floor} if floor else {})}
+        rows = (await connection.execute(_LOST_FROM_THE_FLOOR if floor else _LOST_FROM_THE_FIRST, given)).all()
+        self.lost_horizon.reached(rows[-1].lease_until if rows else now)
         return [(row.job_id, row.number) for row in rows]
 
     async def _due(self, connection: AsyncConnection, limit: int, now: datetime) -> list[tuple[UUID, int]]:

@@ -22,7 +22,8 @@ GROUP = 100  #: jobs in one transaction
 PARTS = 5  #: the work is timed in so many parts: does it slow down?
 STEPS = ("claim", "confirm", "claim checks", "settle")
 
-_POLICY = Policy(callback_grace=timedelta(microseconds=1))
+#: Checks are due at once. So are the leases of senders over, as those are that have lain about for longer than this lasts.
+_POLICY = Policy(callback_grace=timedelta(microseconds=1), lease=timedelta(microseconds=1))
 _GATE = GatePolicy(max_in_flight=1000, submit_rate=1e6, status_rate=1e6)
 _READ = Succeeded(("https://pictures.example/1.png",), 5)
 

@@ -253,6 +253,19 @@ async def test_what_became_due_behind_the_horizon_is_found_by_the_next_look_back
     assert job_ids(await store.claim_due(10, UNLIMITED, factory.policy)) == [late.job.job_id]
 
 
+async def test_a_lost_sender_behind_the_horizon_is_found_by_the_next_look_back(factory: Factory, clock: HandClock) -> None:
+    """Such as one whose row somebody held at the look before."""
+    store = DueStore(factory.database)
+    clock.advance(hours=1)
+    assert (await store.claim_due(10, UNLIMITED, factory.policy)).taken == ()
+    clock.advance(minutes=-30)
+    lost = await factory.in_state(JobState.SUBMITTING)
+    clock.advance(minutes=30, milliseconds=500)
+    assert (await store.claim_due(10, UNLIMITED, factory.policy)).taken == ()
+    clock.advance(seconds=1)
+    assert job_ids(await store.claim_due(10, UNLIMITED, factory.policy)) == [lost.job.job_id]
+
+
 async def test_what_somebody_holds_is_not_asked_for_again_at_once(
     postgres_url: str, open_database: OpenDatabase, clock: HandClock
 ) -> None:
