@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Integer, bindparam, func, select
@@ -22,6 +22,8 @@ from app.storage.horizon import Horizon
 from app.storage.lives import load
 from app.storage.many import update_many
 from app.storage.types import Instant
+
+TOGETHER = timedelta(seconds=0.2)  #: what becomes due within it is claimed at once; a poke rings, and waits for nothing
 
 _S = t.submissions.c
 _DUE = _S.due_at.is_not(None)
@@ -145,7 +147,7 @@ class DueStore:
     async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
         """What is due already and was not taken is held by somebody, who will not be done sooner for being asked at once."""
         found: datetime | None = (await connection.execute(_NEXT, {"now": now})).scalar_one()
-        return found
+        return max(found, now + TOGETHER) if found else None
 
 
 def _what_is_due(life: Life, number: int, gate: Gate, now: datetime, policy: Policy, *, may_check: bool) -> DueSubmission:

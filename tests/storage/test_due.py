@@ -17,7 +17,7 @@ from app.lifecycle.news import CalledBack, CheckAsked, Checked, HardDeadlinePass
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.storage import tables as t
-from app.storage.due import DueClaim, DueStore
+from app.storage.due import TOGETHER, DueClaim, DueStore
 from app.storage.gate_row import GateStore
 from tests.databases import OpenDatabase
 from tests.storage.factory import Factory, HandClock
@@ -135,17 +135,29 @@ async def test_nothing_due_says_when_something_will_be(factory: Factory) -> None
     assert (await claim(factory)).retry_at == life.submissions[0].due_at
 
 
+async def test_what_becomes_due_within_a_moment_is_come_back_for_once(factory: Factory, clock: HandClock) -> None:
+    for _ in range(3):
+        due_at = (await factory.in_state(JobState.RUNNING)).submissions[0].due_at
+        clock.advance(milliseconds=50)
+    assert due_at is not None
+    clock.now = due_at - timedelta(milliseconds=101)
+    again_at = (await claim(factory)).retry_at
+    assert again_at == clock.now + TOGETHER
+    clock.now = again_at
+    assert len((await claim(factory)).taken) == 3
+
+
 async def test_checks_keep_to_the_rate(factory: Factory, clock: HandClock) -> None:
     policy = replace(UNLIMITED, status_rate=20.0)
-    for _ in range(8):
+    for _ in range(10):
         await factory.in_state(JobState.RUNNING)
     clock.advance(hours=1)
     first = await claim(factory, policy=policy)
-    assert (len(first.taken), first.retry_at) == (5, clock.now + timedelta(milliseconds=100))
+    assert (len(first.taken), first.retry_at) == (5, clock.now + timedelta(milliseconds=200))
     held_back = await claim(factory, policy=policy)
     assert (held_back.taken, held_back.retry_at) == ((), first.retry_at)
-    clock.advance(milliseconds=100)
-    assert len((await claim(factory, policy=policy)).taken) == 2
+    clock.advance(milliseconds=200)
+    assert len((await claim(factory, policy=policy)).taken) == 4
 
 
 async def test_the_rate_holds_over_replicas(
