@@ -11,8 +11,9 @@ import structlog
 from app.errors import StorageUnavailableError
 from app.lifecycle import gate as gates
 from app.lifecycle import news as n
-from app.lifecycle.answers import NoAnswer, NotFound
+from app.lifecycle.answers import NoAnswer, NotFound, Reading, StillGoing
 from app.lifecycle.gate import Gate
+from app.lifecycle.job import Submission
 from app.lifecycle.ownership import is_ours
 from app.lifecycle.schedule import is_young
 from app.settlement.settle import Settlement
@@ -24,6 +25,7 @@ from app.upstream.client import UpstreamClient, outcome_of
 log = structlog.get_logger(__name__)
 
 CHECKERS = 100  #: checks under way at once in one process
+PATIENCE = 0.2  #: seconds that a reading which tells nothing new may wait for others, to be written down with them
 
 
 class Reconciler:
@@ -36,9 +38,11 @@ class Reconciler:
         settlement: Settlement,
         client: UpstreamClient,
         traces: Traces | None = None,
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         self._due, self._gate_store, self._settlement, self._client = due, gate_store, settlement, client
-        self._traces = traces or Traces()
+        self._traces, self._patience = traces or Traces(), patience
         self._looking: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -110,10 +114,15 @@ class Reconciler:
             asked=due.asked,
             others_answer=gate.found_at is not None and gate.found_at >= (s.not_found_since or now),
         )
-        await self._settlement.record(due.life.job.job_id, news)
+        await self._settlement.record(due.life.job.job_id, news, patience=self._patience_with(s, reading))
         if s.task_id is not None or isinstance(reading, NoAnswer):
             counts = not s.not_found_count and not due.life.job.is_settled and not is_young(s, now, self._settlement.policy)
             await self._settlement.report_check(reading, counts=counts, now=now)
+
+    def _patience_with(self, s: Submission, reading: Reading) -> float:
+        """Nobody waits to hear that a task is still going on. But each that is held back is a checker fewer."""
+        nothing_new = s.task_id is not None and isinstance(reading, StillGoing)
+        return self._patience if nothing_new and len(self._looking) <= CHECKERS // 2 and not self._stopping else 0.0
 
     async def _probe_key(self) -> None:
         """A made-up id costs nothing, and its 404 says that the key is good again."""

@@ -53,13 +53,16 @@ class Settlement:
         self.room_is_wanted = True  #: whether the queue waits for a submission to close, as far as its last claim saw
         self._writer: GroupedWriter[tuple[UUID, News], Change | None] = GroupedWriter(self._write)
 
-    async def record(self, job_id: UUID, news: News) -> Change | None:
+    async def record(self, job_id: UUID, news: News, *, patience: float = 0.0) -> Change | None:
         """Applies the news; returns what it changed, or None where there is no such job.
+
+        Args:
+            patience: for news that nobody waits for, how many seconds it may wait for more, to be written together.
 
         Raises:
             StorageUnavailableError: the database is out of reach.
         """
-        return await self._writer.put((job_id, news))
+        return await self._writer.put((job_id, news), patience=patience)
 
     async def record_surely(self, job_id: UUID, news: News) -> Change | None:
         """Like `record`, but waits for the database to come back: for news that nobody could learn again."""

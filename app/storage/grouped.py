@@ -15,8 +15,9 @@ Result = TypeVar("Result")
 class GroupedWriter(Generic[Item, Result]):
     """Collects items while a transaction is under way, and writes all that have gathered with the next.
 
-    A group that fails is retried item by item, so a bad row fails alone. A caller that stops waiting cancels nothing: what
-    it handed over is still written.
+    Patient ones are also waited for: they go with whatever is written meanwhile, and at last by themselves, together. A group
+    that fails is retried item by item, so a bad row fails alone. A caller that stops waiting cancels nothing: what it handed
+    over is still written.
     """
 
     def __init__(
@@ -29,23 +30,34 @@ class GroupedWriter(Generic[Item, Result]):
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    async def put(self, item: Item) -> Result:
+    async def put(self, item: Item, *, patience: float = 0.0) -> Result:
         """Writes the item; returns its result once it is committed.
+
+        Args:
+            patience: for so many seconds others may be waited for, so that they are written together.
 
         Raises:
             StorageUnavailableError: the database is out of reach; the item was not written.
             Exception: whatever the writing of this item raised.
         """
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
+        if patience:
+            loop.call_later(patience, self._start)
+        else:
+            self._start()
         return await future
 
     async def drained(self) -> None:
-        """Returns when everything that was handed over has been written, or has failed."""
+        """Returns when everything that was handed over has been written, or has failed; nobody is waited for any more."""
+        self._start()
         while self._flushing is not None and not self._flushing.done():
             await self._flushing
+
+    def _start(self) -> None:
+        if self._waiting and (self._flushing is None or self._flushing.done()):
+            self._flushing = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
         while self._waiting:

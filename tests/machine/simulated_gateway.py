@@ -89,7 +89,7 @@ class SimulatedGateway:
             submit_timeout=timedelta(seconds=30),
             monotonic=self.clock.unix,
         )
-        self.reconciler = Reconciler(DueStore(self.database), self.gate_store, self.settlement, client)
+        self.reconciler = Reconciler(DueStore(self.database), self.gate_store, self.settlement, client, patience=0)
         self.housekeeping = Housekeeping(queue, self.history, UsageStore(self.database), self.settlement)
         self.receiver = CallbackReceiver(ReceiptStore(self.database), self.settlement)
 

@@ -19,12 +19,16 @@ from app.lifecycle.job import Life
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import ErrorCode, JobState, Outcome
+from app.reconcile.reconcile import Reconciler
 from app.storage.database import Database
+from app.storage.due import DueStore
 from app.storage.lives import LifeStore
 from app.storage.queue import QueueStore
 from app.storage.receipts import CallbackOutcome
+from app.upstream.client import UpstreamClient
 from tests.machine.simulated_gateway import API_KEY, SimulatedClock, SimulatedGateway, fresh_database
 from tests.machine.straight_transport import StraightTransport
+from tests.storage.watch import statements_of
 
 
 class Stage:
@@ -191,6 +195,32 @@ async def test_a_forger_with_a_leaked_address_changes_neither_state_nor_books(st
     assert (await stage.life(victim)).credits.consumed == 5
     await stage.work(timedelta(seconds=30), times=25, callbacks=True)
     assert (await stage.life(other)).job.state is JobState.SUCCEEDED
+
+
+async def test_readings_that_tell_nothing_new_are_written_down_together(stage: Stage) -> None:
+    """The first is answered long before the second is asked for."""
+    gateway = stage.gateway
+    ids = []
+    for _ in range(2):
+        ids.append(await stage.accept("A red fox [[never-ends]] [[callback-lost]]"))
+        await gateway.dispatcher.sweep()
+        await gateway.dispatcher.idle()
+        stage.clock.advance(timedelta(seconds=10))
+    first, second = [(await stage.life(job_id)).submissions[0].due_at for job_id in ids]
+    assert first is not None
+    assert second is not None
+    client = UpstreamClient("http://emulator.invalid", API_KEY, transport=stage.transport)
+    patient = Reconciler(DueStore(gateway.database), gateway.gate_store, gateway.settlement, client, patience=0.5)
+    with statements_of(gateway.database) as sent:
+        stage.clock.advance(first - stage.clock())
+        await patient.sweep()
+        await asyncio.sleep(0.1)
+        stage.clock.advance(second - first)
+        await patient.sweep()
+        await patient.idle()
+    assert [(await stage.life(job_id)).submissions[0].checks for job_id in ids] == [1, 1]
+    written = [statement for statement, _ in sent if statement.startswith("UPDATE submissions")]
+    assert len(written) == 3, "two claims, and what both read"
 
 
 async def test_an_answer_that_comes_after_the_job_failed_is_still_on_its_books(stage: Stage) -> None:

@@ -53,7 +53,7 @@ class Replica:
             self.queue, self.settlement, client,
             public_base_url=PUBLIC, submit_timeout=Timeouts().submit, monotonic=clock.unix,
         )  # fmt: skip
-        self.reconciler = Reconciler(DueStore(database), gate_store, self.settlement, client)
+        self.reconciler = Reconciler(DueStore(database), gate_store, self.settlement, client, patience=0)
 
     async def accept(self) -> UUID:
         return (await self.intake.accept([JobRequest(prompt="A ferry")], CALLER, None)).lives[0].job.job_id

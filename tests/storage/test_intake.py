@@ -139,6 +139,29 @@ async def test_puts_one_after_the_other_do_not_wait_for_each_other(database: Dat
     assert counting.groups == [1] * 5
 
 
+async def test_who_is_patient_is_written_with_whoever_is_not(database: Database) -> None:
+    counting = CountingIntake(database)
+    writer = GroupedWriter(counting.write)
+    async with asyncio.timeout(60):
+        patient = [asyncio.create_task(writer.put(new_job(), patience=3600)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await writer.put(new_job())
+        assert [(await one).created for one in patient] == [True, True]
+    assert counting.groups == [3]
+
+
+async def test_patience_ends_and_a_stop_waits_for_none(database: Database) -> None:
+    counting = CountingIntake(database)
+    writer = GroupedWriter(counting.write)
+    async with asyncio.timeout(60):
+        await asyncio.gather(writer.put(new_job(), patience=0.1), writer.put(new_job(), patience=3600))
+        late = asyncio.create_task(writer.put(new_job(), patience=3600))
+        await asyncio.sleep(0)
+        await writer.drained()
+        assert (await late).created
+    assert counting.groups == [2, 1]
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"tenant": "a lone surrogate \ud800"}, {"submission": 2**64}, {"state": JobState.RUNNING}],
