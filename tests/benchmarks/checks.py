@@ -2,9 +2,10 @@
 
 While all are due, the gateway may ask at a permitted rate (`GATEWAY_UPSTREAM_STATUS_RATE`), and the upstream, a process of its
 own, counts what it is asked: the baseline is the permitted rate. What is used beyond the checks themselves is what is left at
-the lowest rate when each check is taken off, at what each one more costs up to the highest rate. Then none is due for an hour,
-and the processor is watched: the gateway's process, and all of PostgreSQL, in cores. Short trials
-missed the goal of what is used beyond the checks, of the gateway's process by far, so a whole run is expected to miss it too.
+the lowest rate when each check is taken off, at what each one more costs up to the highest rate. At a higher rate claims are
+larger, not more, so this is what the duties take that find nothing, and the transactions: some five claims a second, and as
+many in which readings are written down, whatever each brings. Then none is due for an hour, and the processor is watched: the
+gateway's process, and all of PostgreSQL, in cores.
 
 The sweeps are those of the duties: claims of fifty due submissions and of fifty queued jobs, and looks that find nothing due
 for these, for deliveries, pictures, jobs to prune, and operations. They are made in turn with a thousand and with a million
