@@ -57,7 +57,7 @@ class Reconciler:
             self._spawn(self._look(due, claim))
         if gates.take_key_probe(claim.gate, claim.now, self._settlement.gate_policy) is not None:
             self._spawn(self._probe_key())
-        return (claim.retry_at - claim.now).total_seconds() if claim.retry_at else None
+        return claim.again_in
 
     async def idle(self) -> None:
         """Returns when nothing is being looked at."""

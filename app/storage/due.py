@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -69,6 +70,12 @@ class DueClaim:
     gate: Gate
     now: datetime
     retry_at: datetime | None  #: when asking again is worth it; None when only news can help
+    took: float  #: seconds since `now`
+
+    @property
+    def again_in(self) -> float | None:
+        """Seconds until asking again is worth it: what the claim itself took is over."""
+        return (self.retry_at - self.now).total_seconds() - self.took if self.retry_at else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class DueStore:
         """
         async with self.database.writing() as connection:
             gate = await lock_gate(connection)
-            now = await self.database.now(connection)
+            now, began = await self.database.now(connection), time.monotonic()
             reopened = check_permits(gate, limit, now, gate_policy).gate
             if gate.checks_shut is not None and reopened.checks_shut is None:  # before any row is held: it holds them all
                 await write_gate(connection, gate, reopened, now)
@@ -105,7 +112,7 @@ class DueStore:
                 retry_at: datetime | None = now  # there may be more
             else:
                 retry_at = permits.retry_at if len(due) == permits.count else await self._next_due(connection, now)
-        return DueClaim(taken, gate, now, retry_at)
+        return DueClaim(taken, gate, now, retry_at, time.monotonic() - began)
 
     async def leased(self) -> list[tuple[UUID, int]]:
         """Submissions whose sender has not reported yet."""
