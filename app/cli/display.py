@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from app.state_colours import STATE_COLOURS
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 STYLES: Mapping[str, str] = {
-    "queued": "dim", "submitting": "cyan", "unconfirmed": "magenta", "running": "blue",
-    "succeeded": "green", "failed": "red", "canceled": "yellow",
+    **STATE_COLOURS,
     "ok": "green", "open": "green", "warning": "yellow", "wrong": "bold red", "shut": "bold red", "unknown": "dim",
 }  # fmt: skip
 

@@ -13,11 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from app.demo.run import Books, Played
-
-_STYLES = {
-    "queued": "dim", "submitting": "cyan", "unconfirmed": "magenta", "running": "blue",
-    "succeeded": "green", "failed": "red", "canceled": "yellow",
-}  # fmt: skip
+from app.state_colours import STATE_COLOURS
 
 
 @contextmanager
@@ -88,7 +84,7 @@ def _table(played: Sequence[Played], *, live: bool) -> Table:
         table.add_row(
             str(one.number),
             one.scene.title,
-            f"[{_STYLES.get(one.state, '')}]{one.state}[/]",
+            f"[{STATE_COLOURS.get(one.state, '')}]{one.state}[/]",
             one.job.get("completed_via") or "",
             f"{seconds:.1f}",
             str(one.job.get("credits", {}).get("consumed", "")) if one.is_over else "",
