@@ -18,10 +18,10 @@ from app.cli.doctor import EPILOG as _DOCTOR
 from app.cli.doctor import doctor
 from app.cli.emulator import emulator
 from app.cli.examples import examples as _examples
-from app.cli.exits import FAILED, OUT_OF_REACH, USAGE
 from app.cli.openapi import openapi
 from app.cli.serve import serve
 from app.cli.worker import worker
+from app.exits import FAILED, OUT_OF_REACH, USAGE
 
 cli = typer.Typer(
     name="gateway",

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from app.cli.exits import PIPE_CLOSED
+from app.exits import PIPE_CLOSED
 
 
 class Commands(TyperGroup):

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import typer
 
 from app.cli.display import end, say
-from app.cli.exits import CONFLICT, FAILED, NOT_FOUND, OUT_OF_REACH, USAGE
 from app.client import (
     BadArgumentError,
     Client,
@@ -25,6 +24,7 @@ from app.client import (
     UnavailableError,
     UnexpectedAnswerError,
 )
+from app.exits import CONFLICT, FAILED, NOT_FOUND, OUT_OF_REACH, USAGE
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 

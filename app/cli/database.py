@@ -10,6 +10,7 @@ from app.cli.commands import Commands
 from app.cli.display import Json, print_json, print_line, say
 from app.cli.examples import examples
 from app.cli.opened_database import with_database
+from app.exits import FAILED
 
 if TYPE_CHECKING:
     from app.storage.database import Database
@@ -53,7 +54,7 @@ def check(as_json: Json = False) -> None:
     _tell(as_json, current=found, needed=schema.newest())
     if why:
         say(f"gateway: {why}")
-    raise typer.Exit(1 if why else 0)
+    raise typer.Exit(FAILED if why else 0)
 
 
 def _tell(as_json: bool, **facts: str | None) -> None:

@@ -11,8 +11,8 @@ import typer
 from app.cli.commands import Commands
 from app.cli.display import Json, print_json, print_line, say
 from app.cli.examples import examples
-from app.cli.exits import FAILED
 from app.cli.search import Search, filters_of, metadata_of
+from app.exits import FAILED
 from app.lifecycle.states import CompletedVia, JobState
 
 if TYPE_CHECKING:

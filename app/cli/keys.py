@@ -11,8 +11,8 @@ from app.access.scope import Scope
 from app.cli.commands import Commands
 from app.cli.display import Json, end, print_line, print_table, say
 from app.cli.examples import examples
-from app.cli.exits import CONFLICT, NOT_FOUND
 from app.cli.opened_database import with_database
+from app.exits import CONFLICT, NOT_FOUND
 
 if TYPE_CHECKING:
     from app.storage.database import Database

@@ -9,8 +9,8 @@ import typer
 from app.cli.commands import Commands
 from app.cli.display import Json, end, print_line, print_table, say
 from app.cli.examples import examples
-from app.cli.exits import NOT_FOUND
 from app.cli.opened_database import with_database
+from app.exits import NOT_FOUND
 
 cli = typer.Typer(
     cls=Commands,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from app.doctor.finding import OUT_OF_REACH, Finding, ok, warning, wrong
+from app.doctor.finding import Finding, ok, warning, wrong
 from app.errors import StorageUnavailableError
+from app.exits import OUT_OF_REACH
 from app.storage.database import Database
 from app.storage.process_lock import holder
 

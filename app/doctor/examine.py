@@ -24,9 +24,10 @@ from app.doctor import (
     upstream,
     waiting,
 )
-from app.doctor.finding import OUT_OF_REACH, Finding, Verdict, unknown, wrong
+from app.doctor.finding import Finding, Verdict, unknown, wrong
 from app.doctor.settings import bad_settings, look_at_settings, vault_of
 from app.errors import SettingsError, StorageUnavailableError
+from app.exits import OUT_OF_REACH
 from app.lifecycle.callback_health import HEALTH_WINDOW, judge
 from app.storage.balance import BalanceStore
 from app.storage.database import Database, database_url

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-FAILED, SETTINGS, OUT_OF_REACH = 1, 2, 5  #: exit codes of the command line
+from app.exits import FAILED, OUT_OF_REACH, USAGE
 
 
 class Verdict(StrEnum):
@@ -52,7 +52,7 @@ def unknown(check: str, why: str) -> Finding:
 def exit_code_of(findings: Iterable[Finding]) -> int:
     """0 where nothing is wrong; else by what has to be mended first: settings, then what is out of reach, then the rest."""
     codes = {finding.exit_code for finding in findings}
-    return next((code for code in (SETTINGS, OUT_OF_REACH, FAILED) if code in codes), 0)
+    return next((code for code in (USAGE, OUT_OF_REACH, FAILED) if code in codes), 0)
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:

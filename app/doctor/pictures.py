@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
-from app.doctor.finding import SETTINGS, Finding, ok, warning, wrong
+from app.doctor.finding import Finding, ok, warning, wrong
 from app.errors import SettingsError
+from app.exits import USAGE
 from app.images.store import ImageStoreUnavailableError, open_image_store
 
 CHECK = "pictures"
@@ -30,7 +31,7 @@ async def look_at_pictures(url: str, user: int) -> Finding:
             return ok(CHECK, "not kept: GATEWAY_IMAGE_STORE_URL is off")
         await store.check()
     except SettingsError as error:
-        return wrong(CHECK, str(error), "correct it, or give the gateway's user the right to write there", SETTINGS)
+        return wrong(CHECK, str(error), "correct it, or give the gateway's user the right to write there", USAGE)
     except ImageStoreUnavailableError as error:
         todo = "bring the store back, or correct its address and credentials; pictures wait, and jobs settle all the same"
         return wrong(CHECK, f"{url}: {error}", todo)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.config import Settings
-from app.doctor.finding import SETTINGS, Finding, ok, warning, wrong
+from app.doctor.finding import Finding, ok, warning, wrong
 from app.errors import SettingsError
+from app.exits import USAGE
 from app.outbound.allow import AllowList
 from app.storage.database import database_url
 from app.vault import Vault, key_beside
@@ -29,7 +30,7 @@ def look_at_settings(settings: Settings, unknown_names: Sequence[str]) -> Findin
 
 
 def bad_settings(error: object) -> Finding:
-    return wrong(CHECK, str(error), "correct it in the environment or .env; README.md lists the settings", SETTINGS)
+    return wrong(CHECK, str(error), "correct it in the environment or .env; README.md lists the settings", USAGE)
 
 
 def vault_of(settings: Settings) -> Vault | None:

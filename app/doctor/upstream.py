@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from app.clock import Clock
 from app.doctor.clocks import UPSTREAM_CHECK, judge_upstream_clock
-from app.doctor.finding import OUT_OF_REACH, Finding, ok, unknown, warning, wrong
+from app.doctor.finding import Finding, ok, unknown, warning, wrong
+from app.exits import OUT_OF_REACH
 from app.lifecycle.answers import NoAnswer, NotFound, Reading
 from app.upstream.client import UpstreamClient
 

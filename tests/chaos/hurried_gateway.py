@@ -14,8 +14,8 @@ from tests.chaos.shifted_clock import shift_clock
 
 def main() -> None:
     shift_clock(Path(os.environ["CLOCK_FILE"]))
-    from app.cli.exits import OUT_OF_REACH, USAGE  # only now, so that all that is imported sees that clock
     from app.errors import SettingsError, StorageUnavailableError
+    from app.exits import OUT_OF_REACH, USAGE  # only now, so that all that is imported sees that clock
     from tests.chaos.hurry import serve, work
 
     try:

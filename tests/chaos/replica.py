@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.cli.exits import OUT_OF_REACH, USAGE
+from app.exits import OUT_OF_REACH, USAGE
 from tests.chaos.hurry import READY
 from tests.chaos.shifted_clock import set_offset
 from tests.crash.processes import Process, wait_for

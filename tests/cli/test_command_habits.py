@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.exits import PIPE_CLOSED
+from app.exits import PIPE_CLOSED
 from tests.client.command import KEY, ROOT, on_a_terminal
 from tests.client.stand_in import HANG, JOB_ID, answer, chunked, job, standing_in
 from tests.client.test_client_calls import DISPATCH
