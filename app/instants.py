@@ -1,4 +1,7 @@
-"""Instants in JSON: RFC 3339 with an offset. Pydantic alone takes any number, quoted or not, for seconds since 1970."""
+"""Instants: where they are counted from, and how JSON has them, RFC 3339 with an offset.
+
+Pydantic alone takes any number, quoted or not, for seconds since 1970.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  #: what instants are counted from
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 

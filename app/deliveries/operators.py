@@ -11,7 +11,7 @@ from app.access.callers import CurrentCaller, Scope
 from app.access.names import TenantName
 from app.answers import body_of, json_answer, next_link, problem_responses
 from app.bodies import read_model
-from app.deliveries.cursor import read_cursor, write_cursor
+from app.cursors import read_cursor, write_cursor
 from app.deliveries.views import (
     DeliveryPage,
     ReceiverList,
@@ -76,7 +76,7 @@ async def list_deliveries(request: Request, caller: CurrentCaller, query: Annota
         state=query.state,
         origin=_spelled(query.tenant or "", query.origin).origin if query.origin is not None else None,
         limit=query.limit + 1,
-        after=read_cursor(query.cursor) if query.cursor is not None else None,
+        after=read_cursor(query.cursor)[0] if query.cursor is not None else None,
     )
     page = found[: query.limit]
     cursor = write_cursor(page[-1].key) if len(found) > query.limit else None

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from app.access.callers import CurrentCaller, Scope
 from app.answers import base_url, body_of, json_answer, next_link, problem_responses
 from app.bodies import read_model
+from app.cursors import refused
 from app.idempotency import IdempotencyKey, key_reused
 from app.lifecycle.operation import OperationState
 from app.operations.operation_request import BODY_MAX, OperationRequest
@@ -25,7 +26,7 @@ from app.operations.views import (
     operation_detail,
     operation_view,
 )
-from app.problems import FieldProblem, Problem, invalid, not_found
+from app.problems import Problem, not_found
 from app.response_headers import headers
 from app.storage.history import HistoryStore
 from app.storage.operations import NewOperation
@@ -165,4 +166,4 @@ def _read_cursor(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise invalid([FieldProblem(field="cursor", message="use next_cursor of an earlier page")]) from None
+        raise refused() from None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 
+from app.instants import EPOCH
 from app.lifecycle.states import JobState
 from app.storage.pace import Stretch, Went
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Window(StrEnum):
@@ -88,7 +87,7 @@ def settled_of(stretches: Sequence[Stretch], *states: JobState) -> int:
 
 
 def _round(at: datetime, length: timedelta) -> datetime:
-    return _EPOCH + (at - _EPOCH) // length * length
+    return EPOCH + (at - EPOCH) // length * length
 
 
 def _quantiles(sent: Sequence[tuple[Went, float]], took: Callable[[Went], timedelta]) -> Quantiles:
