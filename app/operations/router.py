@@ -28,9 +28,9 @@ from app.operations.views import (
 )
 from app.problems import Problem, not_found
 from app.response_headers import headers
+from app.storage.counted import Counted
 from app.storage.history import HistoryStore
 from app.storage.operations import NewOperation
-from app.storage.search import Counted
 
 router = APIRouter(prefix="/operations", tags=["operators"], responses=problem_responses(401, 403, 503))
 

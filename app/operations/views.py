@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from app.job_query.filters import JobQuery, to_query
 from app.lifecycle.operation import OperationKind, OperationState
+from app.storage.counted import Counted
 from app.storage.operations import REFUSALS_MAX, Operation, Refused
-from app.storage.search import Counted
 
 
 class MatchedView(BaseModel):

@@ -12,8 +12,9 @@ from app.lifecycle.gate import Gate, Shut
 from app.stats.figures import Vitals
 from app.stats.pace import SLICES, Quantiles, Window, pace_of
 from app.stats.series import Bucket
+from app.storage.counted import Counted
 from app.storage.pace import Stretch
-from app.storage.stats import Count, Standings
+from app.storage.stats import Standings
 from app.storage.usage import TenantCredits
 
 
@@ -219,7 +220,7 @@ def _quantiles(quantiles: Quantiles) -> QuantilesView:
     return QuantilesView(p50=quantiles.p50, p95=quantiles.p95)
 
 
-def _count(count: Count) -> CountView:
+def _count(count: Counted) -> CountView:
     return CountView(count=count.found, more=count.more)
 
 

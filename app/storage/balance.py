@@ -11,6 +11,7 @@ from sqlalchemy.sql.expression import SQLColumnExpression
 from app.lifecycle.request import PRICE
 from app.lifecycle.states import SETTLED, JobState
 from app.storage import tables as t
+from app.storage.counted import number_of
 from app.storage.database import Database
 from app.storage.literals import OPEN, literal_of
 from app.storage.usage import UNBOOKED
@@ -51,8 +52,7 @@ class BalanceStore:
         return Difference(int(open_booked) - sum(found), int(held) - PRICE * (queued + sent))
 
     def _count(self, which: ColumnElement[bool]) -> ScalarSelect[int]:
-        some = select(literal_column("1")).where(which).limit(self.counted_max + 1).subquery()
-        return select(func.count()).select_from(some).scalar_subquery()
+        return number_of(select(literal_column("1")).where(which), self.counted_max).scalar_subquery()
 
 
 def _booked(figure: str) -> SQLColumnExpression[Any]:

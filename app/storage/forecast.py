@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, literal, select, tuple_, union_all
 from sqlalchemy.types import Uuid
 
 from app.lifecycle.forecast import Ran
 from app.lifecycle.job import Job
 from app.lifecycle.states import Priority
 from app.storage import tables as t
+from app.storage.counted import count_up_to
 from app.storage.database import Database
 from app.storage.literals import PRIORITY, QUEUED
 from app.storage.types import Instant
@@ -50,10 +51,8 @@ class ForecastStore:
 
     async def _count(self, lanes: Sequence[ColumnElement[bool]]) -> int:
         each = [select(select(_J.job_id).where(lane).limit(COUNTED).subquery().c.job_id) for lane in lanes]
-        some = union_all(*each).subquery()
         async with self.database.reading() as connection:
-            found: int = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
-        return min(found, COUNTED)
+            return (await count_up_to(connection, union_all(*each), COUNTED)).found
 
 
 def _in(tenant: str, priority: Priority) -> ColumnElement[bool]:

@@ -14,10 +14,11 @@ from sqlalchemy import Select, func, literal_column, select
 from app.lifecycle.callback_health import Closed
 from app.storage import tables as t
 from app.storage.among import among, select_among
+from app.storage.counted import Counted
 from app.storage.database import Database
 from app.storage.job_filter import JobFilter
 from app.storage.queue import count_open
-from app.storage.search import LOOKED_AT_MAX, Counted, Key, Page, count, search
+from app.storage.search import LOOKED_AT_MAX, Key, Page, count, search
 
 
 @dataclass(frozen=True, slots=True)

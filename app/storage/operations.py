@@ -22,11 +22,12 @@ from app.lifecycle.operation import JobOutcome, JobResult, OperationKind, Operat
 from app.lifecycle.transitions import Change
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
+from app.storage.counted import Counted
 from app.storage.database import Database
 from app.storage.intake import Order, Taken, take_orders
 from app.storage.lives import Decide, apply_locked, lock
 from app.storage.many import insert_for
-from app.storage.search import Counted, Key
+from app.storage.search import Key
 
 LEASE = timedelta(seconds=30)  #: how long a batch may take, with what goes before it
 PAUSE = timedelta(milliseconds=500)  #: between two batches of an operation, so that others have their turn

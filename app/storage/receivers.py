@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, literal_column, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, literal_column, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.receiver import Receiver, ReceiverHealth
 from app.storage import tables as t
 from app.storage.audit import Act, write_act
+from app.storage.counted import count_up_to
 from app.storage.database import Database
 from app.storage.literals import PENDING
 from app.storage.many import insert_for
@@ -111,9 +112,8 @@ async def bring_back(connection: AsyncConnection, receiver: Receiver, now: datet
 
 
 async def _count_pending(connection: AsyncConnection, receiver: Receiver) -> int:
-    some = select(literal_column("1")).select_from(t.deliveries).where(*_waiting_for(receiver)).limit(COUNTED_MAX).subquery()
-    found: int = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
-    return found
+    waiting: Select[Any] = select(literal_column("1")).select_from(t.deliveries).where(*_waiting_for(receiver))
+    return (await count_up_to(connection, waiting, COUNTED_MAX)).found
 
 
 def _waiting_for(receiver: Receiver) -> tuple[ColumnElement[bool], ...]:

@@ -38,6 +38,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.lifecycle.job import Life
 from app.lifecycle.states import JobState
 from app.storage import tables as t
+from app.storage.counted import Counted, count_up_to
 from app.storage.job_filter import JobFilter
 from app.storage.literals import literal_of
 from app.storage.lives import lives_of
@@ -62,14 +63,6 @@ class Page:
 
     lives: list[Life]
     next: Key | None
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """How many jobs were found, and whether there may be more: the count ends at a limit."""
-
-    found: int
-    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +93,7 @@ async def count(connection: AsyncConnection, wanted: JobFilter, *, at_most: int,
         return Counted(0, more=False)
     route = route_from(None)
     if route.rest == JobFilter():
-        places = _merged(route.walks, at_most + 1).subquery()
-        found: int = (await connection.execute(select(func.count()).select_from(places))).scalar_one()
-        return Counted(min(found, at_most), more=found > at_most)
+        return await count_up_to(connection, _merged(route.walks, at_most + 1), at_most)
     return await _count_by_looking(connection, route_from, at_most, look_at)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle.request import PRICE
 from app.lifecycle.states import SETTLED, JobState
 from app.storage import tables as t
+from app.storage.counted import Counted, capped, count_up_to
 from app.storage.database import Database
 from app.storage.literals import OPEN, PENDING, literal_of
 
@@ -28,30 +29,22 @@ _GOING = _J.state.in_([literal_column("'submitting'"), literal_column("'running'
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """How many there are."""
-
-    found: int
-    more: bool = False  #: there are more than were counted
-
-
-@dataclass(frozen=True, slots=True)
 class Standings:
     """How things stand, of all tenants or of one. Where an instant is None, there is no such thing."""
 
     now: datetime
-    jobs: Mapping[JobState, Count]
+    jobs: Mapping[JobState, Counted]
     oldest: Mapping[JobState, datetime]  #: unsettled ones: accepted, where queued; otherwise the last send
-    open_submissions: Count
+    open_submissions: Counted
     credits_unresolved: int
     unresolved_since: datetime | None  #: the send of the oldest submission whose credits are unresolved
     look_due_at: datetime | None  #: when the next check or timer is due; of all tenants
-    deliveries: Count  #: pending, those of parked receivers included
-    deliveries_exhausted: Count  #: given up after their last attempt, and not made since
+    deliveries: Counted  #: pending, those of parked receivers included
+    deliveries_exhausted: Counted  #: given up after their last attempt, and not made since
     delivery_due_at: datetime | None  #: the next attempt of all
-    receivers_failing: Count  #: not parked yet
-    receivers_parked: Count
-    images: Count  #: pending
+    receivers_failing: Counted  #: not parked yet
+    receivers_parked: Counted
+    images: Counted  #: pending
     image_since: datetime | None  #: since when the longest pending picture waits, of the first `LOOKED_AT`
 
 
@@ -100,27 +93,24 @@ class StatsStore:
             rows = await connection.execute(query.order_by(_S.closed_at.desc()).limit(LAGS))
             return [r.closed_at - r.poked_at for r in rows if r.poked_at is not None and r.poked_at <= r.closed_at]
 
-    async def _jobs(self, connection: AsyncConnection, state: JobState, tenant: str | None) -> Count:
+    async def _jobs(self, connection: AsyncConnection, state: JobState, tenant: str | None) -> Counted:
         query = _of(select(_J.created_at).where(_in(state)), _J.tenant, tenant).order_by(_J.created_at, _J.job_id)
         return await self._count(connection, query, self.counted_max if state in SETTLED else self.unsettled_max)
 
-    async def _pending(self, connection: AsyncConnection, tenant: str | None) -> Count:
+    async def _pending(self, connection: AsyncConnection, tenant: str | None) -> Counted:
         return await self._count(connection, _of(select(_D.tenant).where(PENDING), _D.tenant, tenant))
 
-    async def _exhausted(self, connection: AsyncConnection, tenant: str | None) -> Count:
+    async def _exhausted(self, connection: AsyncConnection, tenant: str | None) -> Counted:
         """No index has them by tenant: the newest of all are looked at."""
         newest = select(_D.tenant).where(_EXHAUSTED).order_by(_D.created_at.desc(), _D.delivery_id.desc())
         some = newest.limit(LOOKED_AT + 1).subquery()
         return await self._count(connection, _of(select(some.c.tenant), some.c.tenant, tenant))
 
-    async def _receivers(self, connection: AsyncConnection, which: ColumnElement[bool], tenant: str | None) -> Count:
+    async def _receivers(self, connection: AsyncConnection, which: ColumnElement[bool], tenant: str | None) -> Counted:
         return await self._count(connection, _of(select(_R.tenant).where(which), _R.tenant, tenant))
 
-    async def _count(self, connection: AsyncConnection, query: Select[Any], at_most: int | None = None) -> Count:
-        limit = at_most or self.counted_max
-        some: FromClause = query.limit(limit + 1).subquery()
-        found: int = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
-        return _capped(found, limit)
+    async def _count(self, connection: AsyncConnection, query: Select[Any], at_most: int | None = None) -> Counted:
+        return await count_up_to(connection, query, at_most or self.counted_max)
 
 
 async def _oldest(connection: AsyncConnection, tenant: str | None) -> dict[JobState, datetime]:
@@ -138,7 +128,7 @@ async def _oldest(connection: AsyncConnection, tenant: str | None) -> dict[JobSt
     return found
 
 
-async def _open_submissions(connection: AsyncConnection, tenant: str | None) -> tuple[Count, int, datetime | None]:
+async def _open_submissions(connection: AsyncConnection, tenant: str | None) -> tuple[Counted, int, datetime | None]:
     """How many there are; the credits of those that are unresolved, as `Life.credits` says it; and their oldest send.
 
     What is open is unresolved, but for what goes as it should.
@@ -152,26 +142,22 @@ async def _open_submissions(connection: AsyncConnection, tenant: str | None) -> 
     if tenant is not None:
         query = query.where(_J.tenant == tenant)
     found, count, sent_at = (await connection.execute(query)).one()
-    return _capped(found, LOOKED_AT), PRICE * int(count or 0), sent_at
+    return capped(found, LOOKED_AT), PRICE * int(count or 0), sent_at
 
 
-async def _images(connection: AsyncConnection, tenant: str | None) -> tuple[Count, datetime | None]:
+async def _images(connection: AsyncConnection, tenant: str | None) -> tuple[Counted, datetime | None]:
     """Those that have been pending for longest have no index: those that are due first are looked at."""
     first = select(_I.job_id, _I.created_at).where(_I.due_at.is_not(None)).order_by(_I.due_at).limit(LOOKED_AT + 1).subquery()
     query = select(func.count(), func.min(first.c.created_at)).select_from(first)
     if tenant is not None:
         query = query.join(t.jobs, _J.job_id == first.c.job_id).where(_J.tenant == tenant)
     found, since = (await connection.execute(query)).one()
-    return _capped(found, LOOKED_AT), since
+    return capped(found, LOOKED_AT), since
 
 
 async def _first(connection: AsyncConnection, column: ColumnElement[Any], where: ColumnElement[bool]) -> datetime | None:
     found: datetime | None = (await connection.execute(select(func.min(column)).where(where))).scalar_one()
     return found
-
-
-def _capped(found: int, limit: int) -> Count:
-    return Count(min(found, limit), found > limit)
 
 
 def _of(query: Select[Any], column: ColumnElement[str], tenant: str | None) -> Select[Any]:

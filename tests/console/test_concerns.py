@@ -16,7 +16,8 @@ from app.stats.figures import CallbackFigures, Vitals
 from app.stats.pace import Quantiles
 from app.stats.views import StatsView, stats_view
 from app.storage.balance import Difference
-from app.storage.stats import Count, Standings
+from app.storage.counted import Counted
+from app.storage.stats import Standings
 from tests.doctor.test_doctor_judgements import HOUR, MINUTE, NOTHING, NOW
 
 OPEN = Gate()
@@ -54,9 +55,9 @@ def test_where_all_is_well_nothing_needs_anybody() -> None:
             {"credits_unresolved": 10, "unresolved_since": NOW - HOUR * 2},
             WARNING, "10 credits have been unresolved for 2 h.", "jobs?error_code=submission_unconfirmed",
         ),
-        ({"receivers_parked": Count(2)}, WARNING, "Receivers are parked, and their deliveries wait: 2.", "deliveries"),
+        ({"receivers_parked": Counted(2)}, WARNING, "Receivers are parked, and their deliveries wait: 2.", "deliveries"),
         (
-            {"deliveries_exhausted": Count(10_000, more=True)},
+            {"deliveries_exhausted": Counted(10_000, more=True)},
             WARNING, "Deliveries were given up after their last attempt: 10\u202f000+.", "deliveries?state=exhausted",
         ),
         ({"delivery_due_at": NOW - MINUTE * 6}, WARNING, "A delivery has been due for 6 min.", "deliveries?state=pending"),
@@ -82,9 +83,9 @@ def test_what_is_over_its_limit_is_said_with_where_to_look(
         {"look_due_at": NOW - MINUTE * 2},
         {"look_due_at": NOW + HOUR},
         {"credits_unresolved": 10, "unresolved_since": NOW - HOUR},
-        {"receivers_failing": Count(3), "deliveries": Count(7)},
+        {"receivers_failing": Counted(3), "deliveries": Counted(7)},
         {"delivery_due_at": NOW - MINUTE * 5},
-        {"image_since": NOW - HOUR, "images": Count(4)},
+        {"image_since": NOW - HOUR, "images": Counted(4)},
     ],
 )
 def test_what_is_within_its_limit_is_not_said(changes: dict[str, Any]) -> None:
@@ -146,5 +147,5 @@ def test_callbacks_are_lost_when_most_of_enough_are(health: CallbackHealth, lost
 
 
 def test_the_gravest_comes_first() -> None:
-    several = {"receivers_parked": Count(1), "look_due_at": NOW - HOUR, "image_since": NOW - HOUR * 2}
+    several = {"receivers_parked": Counted(1), "look_due_at": NOW - HOUR, "image_since": NOW - HOUR * 2}
     assert [c.weight for c in found(several)] == [CRITICAL, WARNING, WARNING]

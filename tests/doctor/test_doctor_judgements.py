@@ -24,24 +24,25 @@ from app.lifecycle.gate import Gate, Shut
 from app.lifecycle.policy import Policy
 from app.lifecycle.states import JobState
 from app.storage.balance import Difference
-from app.storage.stats import Count, Standings
+from app.storage.counted import Counted
+from app.storage.stats import Standings
 
 NOW = datetime(2026, 11, 8, 12, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 NOTHING = Standings(
     now=NOW,
-    jobs={state: Count(0) for state in JobState},
+    jobs={state: Counted(0) for state in JobState},
     oldest={},
-    open_submissions=Count(0),
+    open_submissions=Counted(0),
     credits_unresolved=0,
     unresolved_since=None,
     look_due_at=None,
-    deliveries=Count(0),
-    deliveries_exhausted=Count(0),
+    deliveries=Counted(0),
+    deliveries_exhausted=Counted(0),
     delivery_due_at=None,
-    receivers_failing=Count(0),
-    receivers_parked=Count(0),
-    images=Count(0),
+    receivers_failing=Counted(0),
+    receivers_parked=Counted(0),
+    images=Counted(0),
     image_since=None,
 )
 
@@ -150,7 +151,7 @@ def test_pictures_that_nobody_means_to_keep_do_not_wait() -> None:
         ({}, Gate(), False, Verdict.OK),
         ({"delivery_due_at": NOW + MINUTE}, Gate(), False, Verdict.WRONG),
         (
-            {"oldest": {JobState.QUEUED: NOW}, "jobs": {**NOTHING.jobs, JobState.QUEUED: Count(1)}}, Gate(), False,
+            {"oldest": {JobState.QUEUED: NOW}, "jobs": {**NOTHING.jobs, JobState.QUEUED: Counted(1)}}, Gate(), False,
             Verdict.WRONG,
         ),
     ],
@@ -168,7 +169,7 @@ def test_what_is_due_and_not_done_shows_that_nobody_does_it(
         ({"delivery_due_at": NOW}, "no gateway runs, and deliveries wait for one"),
         ({"look_due_at": NOW, "delivery_due_at": NOW}, "no gateway runs, and checks and deliveries wait for one"),
         (
-            {"oldest": {JobState.QUEUED: NOW}, "jobs": {**NOTHING.jobs, JobState.QUEUED: Count(2)}, "look_due_at": NOW},
+            {"oldest": {JobState.QUEUED: NOW}, "jobs": {**NOTHING.jobs, JobState.QUEUED: Counted(2)}, "look_due_at": NOW},
             "no gateway runs, and 2 jobs wait for one",
         ),
     ],
@@ -195,11 +196,11 @@ def test_callbacks_that_are_mostly_lost_are_a_warning(health: CallbackHealth, ve
 
 
 def test_parked_receivers_are_told_beside_deliveries_that_were_given_up() -> None:
-    failing = replace(NOTHING, deliveries=Count(4), receivers_failing=Count(2))
+    failing = replace(NOTHING, deliveries=Counted(4), receivers_failing=Counted(2))
     assert told(judge_deliveries(failing)) == (Verdict.OK, "4 pending, 2 receivers failing")
-    given_up = replace(failing, deliveries_exhausted=Count(3))
+    given_up = replace(failing, deliveries_exhausted=Counted(3))
     assert told(judge_deliveries(given_up)) == (Verdict.WARNING, "3 were given up after their last attempt")
-    parked = replace(given_up, receivers_parked=Count(1))
+    parked = replace(given_up, receivers_parked=Counted(1))
     finding = judge_deliveries(parked)
     assert told(finding) == (
         Verdict.WARNING,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.lifecycle.states import ErrorCode, JobState
+from app.storage.counted import Counted
 from app.storage.database import Database
 from app.storage.history import HistoryStore
 from app.storage.job_filter import JobFilter
-from app.storage.search import Counted
 from tests.listing.rows import JobRow, add
 from tests.listing.test_search import FILTERS, population
 

@@ -14,8 +14,9 @@ from app.lifecycle.news import Answered, Claimed, WaitOver
 from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.balance import BalanceStore, Difference
+from app.storage.counted import Counted
 from app.storage.pace import SAMPLE, PaceStore
-from app.storage.stats import Count, StatsStore
+from app.storage.stats import StatsStore
 from app.storage.usage import UsageStore
 from tests.storage.factory import START, Factory, HandClock, succeeded
 
@@ -27,10 +28,10 @@ async def test_jobs_are_counted_in_each_state_of_all_and_of_one_tenant(factory: 
         await factory.in_state(state)
     await factory.in_state(JobState.RUNNING, tenant="umbrella")
     store = StatsStore(factory.database)
-    assert (await store.standings()).jobs == dict.fromkeys(JobState, Count(1)) | {JobState.RUNNING: Count(2)}
+    assert (await store.standings()).jobs == dict.fromkeys(JobState, Counted(1)) | {JobState.RUNNING: Counted(2)}
     of_one = await store.standings("umbrella")
-    assert of_one.jobs == dict.fromkeys(JobState, Count(0)) | {JobState.RUNNING: Count(1)}
-    assert (of_one.open_submissions, (await store.standings()).open_submissions) == (Count(1), Count(4))
+    assert of_one.jobs == dict.fromkeys(JobState, Counted(0)) | {JobState.RUNNING: Counted(1)}
+    assert (of_one.open_submissions, (await store.standings()).open_submissions) == (Counted(1), Counted(4))
 
 
 async def test_counts_end_at_their_limit_and_say_so(factory: Factory) -> None:
@@ -39,7 +40,7 @@ async def test_counts_end_at_their_limit_and_say_so(factory: Factory) -> None:
         await factory.in_state(JobState.CANCELED)
     store = StatsStore(factory.database, unsettled_max=4, counted_max=2)
     found = (await store.standings()).jobs
-    assert (found[JobState.QUEUED], found[JobState.CANCELED]) == (Count(4), Count(2, more=True))
+    assert (found[JobState.QUEUED], found[JobState.CANCELED]) == (Counted(4), Counted(2, more=True))
 
 
 async def test_the_oldest_is_told_since_its_accept_or_its_last_send(factory: Factory, clock: HandClock) -> None:
@@ -56,7 +57,7 @@ async def test_where_there_is_nothing_nothing_is_told(factory: Factory) -> None:
     found = await StatsStore(factory.database).standings()
     assert found.oldest == {}
     assert (found.unresolved_since, found.look_due_at, found.delivery_due_at, found.image_since) == (None,) * 4
-    assert (found.credits_unresolved, found.deliveries, found.images) == (0, Count(0), Count(0))
+    assert (found.credits_unresolved, found.deliveries, found.images) == (0, Counted(0), Counted(0))
 
 
 async def test_unresolved_credits_are_those_of_lives(factory: Factory, clock: HandClock) -> None:
@@ -88,11 +89,11 @@ async def test_deliveries_receivers_and_pictures_that_wait_are_counted(factory: 
             await connection.execute(insert(t.receivers).values(tenant="acme", origin=origin, **health))
     store = StatsStore(factory.database)
     for found in (await store.standings(), await store.standings("acme")):
-        assert (found.receivers_failing, found.receivers_parked) == (Count(1), Count(1))
-        assert (found.images, found.image_since) == (Count(len(life.job.images)), life.job.finished_at)
-        assert (found.deliveries, found.deliveries_exhausted) == (Count(1), Count(0))
+        assert (found.receivers_failing, found.receivers_parked) == (Counted(1), Counted(1))
+        assert (found.images, found.image_since) == (Counted(len(life.job.images)), life.job.finished_at)
+        assert (found.deliveries, found.deliveries_exhausted) == (Counted(1), Counted(0))
     other = await store.standings("umbrella")
-    assert (other.receivers_parked, other.images, other.deliveries) == (Count(0),) * 3
+    assert (other.receivers_parked, other.images, other.deliveries) == (Counted(0),) * 3
 
 
 async def test_books_in_balance_show_no_difference(factory: Factory, clock: HandClock) -> None:

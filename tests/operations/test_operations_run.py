@@ -23,6 +23,7 @@ from app.lifecycle.transitions import Change
 from app.operations.run import BATCH, OperationRunner
 from app.settlement.settle import Settlement
 from app.settlement.wakes import Wakes
+from app.storage.counted import Counted
 from app.storage.database import Database
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
@@ -30,7 +31,6 @@ from app.storage.intake import IntakeStore
 from app.storage.job_filter import JobFilter
 from app.storage.lives import LifeStore
 from app.storage.operations import LEASE, NewOperation, Operation, OperationStore
-from app.storage.search import Counted
 from tests.storage.factory import Factory, HandClock
 
 

@@ -26,11 +26,11 @@ from app.lifecycle.operation import (
 from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.audit import AuditStore
+from app.storage.counted import Counted
 from app.storage.database import Database
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore, Order, Taken
 from app.storage.operations import LEASE, PAUSE, REFUSALS_MAX, NewOperation, Operation, OperationStore, Reached
-from app.storage.search import Counted
 from app.storage.tenants import TenantStore
 from app.vault import Vault
 from tests.databases import OpenDatabase
