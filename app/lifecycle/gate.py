@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.lifecycle.answers import Accepted, NoAnswer, NotFound, Reading, Refusal, Refused, Rejected, SubmitAnswer
+from app.lifecycle.gcra import Rate
 
 BURST_SECONDS = 0.25  #: requests at once are at most as many as may go in this time
 #: For how many of those one comes back: what is left over is not lost by coming a little late. Checks may rather be late.
@@ -111,7 +112,7 @@ def submit_permits(gate: Gate, wanted: int, open_submissions: int, now: datetime
     wanted = min(wanted, policy.max_in_flight - open_submissions)
     if gate.shut is not None:
         return _probe_permit(gate, wanted, now, policy)
-    count, tat, retry_at = _gcra(gate.submit_tat, wanted, policy.submit_rate, now, _SUBMITS_TOGETHER)
+    count, tat, retry_at = _take(gate.submit_tat, wanted, policy.submit_rate, now, _SUBMITS_TOGETHER)
     return Permits(count, replace(gate, submit_tat=tat) if count else gate, retry_at)
 
 
@@ -123,7 +124,7 @@ def check_permits(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) ->
         return Permits(1, replace(gate, check_probe_at=now + policy.probe_every))
     if gate.checks_shut is not None:
         return Permits(0, gate, gate.check_probe_at)
-    count, tat, retry_at = _gcra(gate.check_tat, wanted, policy.status_rate, now, _CHECKS_TOGETHER)
+    count, tat, retry_at = _take(gate.check_tat, wanted, policy.status_rate, now, _CHECKS_TOGETHER)
     return Permits(count, replace(gate, check_tat=tat) if count else gate, retry_at)
 
 
@@ -156,30 +157,28 @@ def _probe_permit(gate: Gate, wanted: int, now: datetime, policy: GatePolicy) ->
     waits_for = max(filter(None, ahead), default=None)
     if waits_for is not None or wanted < 1:
         return Permits(0, gate, waits_for)
-    count, tat, retry_at = _gcra(gate.submit_tat, 1, policy.submit_rate, now, _SUBMITS_TOGETHER)
+    count, tat, retry_at = _take(gate.submit_tat, 1, policy.submit_rate, now, _SUBMITS_TOGETHER)
     if not count:
         return Permits(0, gate, retry_at)
     return Permits(1, replace(gate, probe_until=now + policy.probe_lease, submit_tat=tat))
 
 
-def _gcra(
+def _take(
     tat: datetime | None, wanted: int, rate: float, now: datetime, together: float
 ) -> tuple[int, datetime, datetime | None]:
-    """Generic cell rate algorithm: at most `rate` a second, with at most a quarter of a second's worth at once.
+    """At most `rate` a second, with at most a quarter of a second's worth at once.
 
     Whoever comes a little late loses nothing by it, and whoever wants more comes back for `together`, a share of that worth,
     not for each.
 
     Returns the count; the new theoretical arrival time; and where fewer than wanted may go, when to come back.
     """
-    interval, burst = 1.0 / rate, max(1.0, rate * BURST_SECONDS)
-    ahead = max(0.0, (tat - now).total_seconds()) if tat is not None else 0.0
-    ahead = 0.0 if ahead > burst * interval + 60 else ahead  # far more than may ever be taken: the clock was set back since
-    free = math.floor((burst * interval - ahead) / interval + 1e-6)
-    count = max(0, min(wanted, free))
-    ahead += count * interval
-    batch = max(1, math.floor(burst * together))
-    back = now + timedelta(seconds=max(0.0, ahead - (burst - batch) * interval))
+    bucket = Rate(rate, max(1.0, rate * BURST_SECONDS))
+    ahead = bucket.ahead(tat, now)
+    count = max(0, min(wanted, bucket.free(ahead)))
+    ahead += count * bucket.interval
+    batch = max(1, math.floor(bucket.burst * together))
+    back = now + timedelta(seconds=max(0.0, ahead - (bucket.burst - batch) * bucket.interval))
     return count, now + timedelta(seconds=ahead), back if count < wanted else None
 
 

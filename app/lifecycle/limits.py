@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.lifecycle.gcra import Rate
 from app.lifecycle.request import PRICE
 
 
@@ -89,14 +90,12 @@ def credits_left(limits: Limits, standing: Standing) -> int | None:
 
 
 def _take_request(tat: datetime | None, rate: float, now: datetime) -> tuple[Quota, datetime, timedelta | None]:
-    """GCRA with a burst of one second's worth, and at least one: the quota, the next arrival time, and how long to wait."""
-    interval, burst = 1.0 / rate, max(1, math.floor(rate))
-    ahead = max(0.0, (tat - now).total_seconds()) if tat is not None else 0.0
-    ahead = 0.0 if ahead > burst * interval + 60 else ahead  # far more than may ever be taken: the clock was set back since
-    window = timedelta(seconds=burst * interval)
-    late = ahead + interval - burst * interval
+    """With a burst of one second's worth, and at least one: the quota, the next arrival time, and how long to wait."""
+    burst = max(1, math.floor(rate))
+    bucket = Rate(rate, burst)
+    ahead, window = bucket.ahead(tat, now), timedelta(seconds=bucket.window)
+    late = ahead + bucket.interval - bucket.window
     if late > 1e-6:  # less than a microsecond is more than an instant can tell
         return Quota(burst, window, 0, timedelta(seconds=ahead)), now, timedelta(seconds=late)
-    ahead += interval
-    remaining = max(0, math.floor((burst * interval - ahead) / interval + 1e-6))
-    return Quota(burst, window, remaining, timedelta(seconds=ahead)), now + timedelta(seconds=ahead), None
+    ahead += bucket.interval
+    return Quota(burst, window, bucket.free(ahead), timedelta(seconds=ahead)), now + timedelta(seconds=ahead), None
