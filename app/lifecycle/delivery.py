@@ -6,11 +6,12 @@ that 410 means stop is Standard Webhooks 1.0.0.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
+
+from app.lifecycle.spread import spread
 
 #: Before the second attempt, the third, and so on; the first is made at once. The last comes 27 h 35 min after the first.
 PAUSES = (
@@ -71,14 +72,8 @@ def decide_next(outcome: AttemptOutcome, *, delivery_id: UUID, attempt: int, now
 
 def _pause(outcome: AttemptOutcome, delivery_id: UUID, attempt: int) -> timedelta:
     """The pause of the schedule, give or take the jitter; or what the receiver asked for and a little more, within bounds."""
-    usual, spread = PAUSES[attempt - 1], _spread(delivery_id, attempt)
+    usual, share = PAUSES[attempt - 1], spread(delivery_id.bytes + attempt.to_bytes(4))
     if outcome.retry_after is None:
-        return usual * (1 - JITTER + 2 * JITTER * spread)
-    asked = min(outcome.retry_after, 2 * usual) * (1 + JITTER * spread)
+        return usual * (1 - JITTER + 2 * JITTER * share)
+    asked = min(outcome.retry_after, 2 * usual) * (1 + JITTER * share)
     return min(max(asked, usual), 2 * usual)
-
-
-def _spread(delivery_id: UUID, attempt: int) -> float:
-    """A number in [0, 1) that is the same for the same delivery and attempt."""
-    digest = hashlib.blake2b(delivery_id.bytes + attempt.to_bytes(4), digest_size=4).digest()
-    return int.from_bytes(digest) / 2**32

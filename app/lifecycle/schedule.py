@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timedelta
 
 from app.lifecycle import news
 from app.lifecycle.job import Life, Submission
 from app.lifecycle.policy import Policy
+from app.lifecycle.spread import spread
 from app.lifecycle.states import JobState
 
 #: Right after a callback the status endpoint may lag a little; look again soon, then at ease.
@@ -114,5 +114,4 @@ def _expiry(timer: type[news.Timer], life: Life, s: Submission, policy: Policy) 
 
 def _spread(s: Submission) -> float:
     """A number in [0, 1) that is the same for the same submission and check."""
-    digest = hashlib.blake2b(s.job_id.bytes + s.number.to_bytes(4) + s.checks.to_bytes(4), digest_size=4).digest()
-    return int.from_bytes(digest) / 2**32
+    return spread(s.job_id.bytes + s.number.to_bytes(4) + s.checks.to_bytes(4))
