@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from app.console.words import count, number, plain, share, span
 from app.dispatch.router import DispatchView
-from app.lifecycle.callback_health import ENOUGH, MOSTLY_LOST
+from app.lifecycle.callback_health import mostly_lost
 from app.lifecycle.gate import Shut
 from app.lifecycle.states import JobState
 from app.stats.alert_limits import CHECKS_LATE_MAX, DELIVERIES_LATE_MAX, OLDEST_MAX, PICTURES_WAIT_MAX, UNRESOLVED_MAX
@@ -44,8 +44,7 @@ def concerns(stats: StatsView, dispatch: DispatchView, difference: Difference | 
 
 
 def callbacks_are_lost(seen: CallbacksView | None) -> bool:
-    """Most of them, by enough tasks to say so."""
-    return seen is not None and seen.judged >= ENOUGH and (seen.loss_ratio or 0.0) > MOSTLY_LOST
+    return seen is not None and mostly_lost(seen.loss_ratio, seen.judged)
 
 
 def _gate(stats: StatsView, dispatch: DispatchView) -> Iterator[Concern]:

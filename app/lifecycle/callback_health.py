@@ -30,6 +30,11 @@ class CallbackHealth:
     judged: int = 0  #: by how many submissions the ratio is told
 
 
+def mostly_lost(ratio: float | None, judged: int) -> bool:
+    """Whether most callbacks are lost, by enough submissions to say so."""
+    return ratio is not None and judged >= ENOUGH and ratio > MOSTLY_LOST
+
+
 def judge(closed: Sequence[Closed], now: datetime, policy: Policy) -> CallbackHealth:
     """The share of lost callbacks, and the first check's grace: about the p95 of recent running times while callbacks arrive.
 
@@ -37,7 +42,7 @@ def judge(closed: Sequence[Closed], now: datetime, policy: Policy) -> CallbackHe
     """
     known = [c for c in closed if c.called_back or now - c.closed_at >= LOST_AFTER]
     ratio = sum(not c.called_back for c in known) / len(known) if known else None
-    if not policy.callbacks_expected or (ratio is not None and len(known) >= ENOUGH and ratio > MOSTLY_LOST):
+    if not policy.callbacks_expected or mostly_lost(ratio, len(known)):
         return CallbackHealth(ratio, policy.poll_min, len(known))
     ran = sorted(c.closed_at - c.answered_at for c in known if c.called_back and c.answered_at is not None)
     if len(ran) < ENOUGH:
