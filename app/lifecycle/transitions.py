@@ -6,7 +6,7 @@ every interleaving of two workers, crashes, callbacks, checks and timers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -130,6 +130,10 @@ class _Draft:
         self.life = self.life.with_submission(replace(self.sub(number), **changes))
         self.noted()
 
+    def close(self, number: int, outcome: Outcome, **changes: Any) -> None:
+        """Ends the submission's books; nobody waits for its sender any more."""
+        self.put(number, outcome=outcome, closed_at=self.now, lease_until=None, **changes)
+
     def noted(self) -> None:
         self.effect = self.effect if self.effect is Effect.APPLIED else Effect.NOTED
 
@@ -197,7 +201,7 @@ def _give_back(d: _Draft, news: n.GivenBack) -> None:
     s = d.sub(news.number)
     if not s.is_open or s.task_id is not None:
         return
-    d.put(s.number, outcome=Outcome.UNSENT, candidates=(), lease_until=None, closed_at=d.now)
+    d.close(s.number, Outcome.UNSENT, candidates=())
     d.tell("given_back", submission=s.number, reason=news.reason)
     if d.is_current(s.number) and d.job.state in (JobState.SUBMITTING, JobState.UNCONFIRMED):
         _requeue(d, s.number, due_at=d.now, reason=news.reason)
@@ -258,7 +262,7 @@ def _release(d: _Draft, number: int, answer: Refused) -> None:
 
 def _free(d: _Draft, number: int, *, reason: str, detail: str, retry_after: timedelta | None = None) -> None:
     """Proven not accepted: the submission cost nothing, and the job may be sent again."""
-    d.put(number, outcome=Outcome.RELEASED, lease_until=None, closed_at=d.now)
+    d.close(number, Outcome.RELEASED)
     d.tell("released", submission=number, reason=reason, detail=detail)
     if d.is_current(number) and d.job.state in (JobState.SUBMITTING, JobState.UNCONFIRMED):
         due_at = schedule.retry_at(d.life.attempts, d.now, d.policy)
@@ -268,7 +272,7 @@ def _free(d: _Draft, number: int, *, reason: str, detail: str, retry_after: time
 def _requeue(d: _Draft, number: int, *, due_at: datetime, reason: str) -> None:
     """Proven not sent: back to the queue, unless somebody asked to stop or the attempts are spent."""
     if others := d.life.others_open(number):
-        d.move(JobState.RUNNING if any(o.task_id for o in others) else JobState.UNCONFIRMED)
+        _depend_on(d, others)
     elif d.job.cancel_requested:
         d.settle(JobState.CANCELED, number=number)
     elif d.life.attempts >= d.policy.submit_attempts:
@@ -283,11 +287,11 @@ def _reject(d: _Draft, number: int, answer: Rejected) -> None:
     s = d.sub(number)
     if not s.is_open or s.task_id is not None:
         return
-    d.put(s.number, outcome=Outcome.REJECTED, lease_until=None, candidates=(), closed_at=d.now)
+    d.close(s.number, Outcome.REJECTED, candidates=())
     d.tell("rejected", submission=s.number, message=answer.message)
     if d.is_current(s.number) and d.job.state in (JobState.SUBMITTING, JobState.UNCONFIRMED):
         if others := d.life.others_open(s.number):
-            d.move(JobState.RUNNING if any(o.task_id for o in others) else JobState.UNCONFIRMED)
+            _depend_on(d, others)
         else:
             d.fail(ErrorCode.UPSTREAM_REJECTED, answer.message, number=s.number)
 
@@ -299,8 +303,12 @@ def _lose(d: _Draft, number: int, detail: str) -> None:
     d.put(number, lease_until=None)
     d.tell("answer_lost", submission=number, detail=detail)
     if d.is_current(number) and d.job.state is JobState.SUBMITTING:
-        tasked = s.task_id or any(o.task_id for o in d.life.others_open(number))
-        d.move(JobState.RUNNING if tasked else JobState.UNCONFIRMED)
+        _depend_on(d, (s, *d.life.others_open(number)))
+
+
+def _depend_on(d: _Draft, submissions: Iterable[Submission]) -> None:
+    """The job's fate hangs on these now."""
+    d.move(JobState.RUNNING if any(s.task_id for s in submissions) else JobState.UNCONFIRMED)
 
 
 # --- hearing and checking ------------------------------------------------------------------------------------------------
@@ -335,7 +343,7 @@ def _check(d: _Draft, news: n.Checked) -> None:
     if not is_candidate and not (s.task_id == news.task_id and (s.is_open or too_late)):
         return
     if is_candidate and not isinstance(reading, NoAnswer):
-        if isinstance(reading, NotFound) and d.now - s.sent_at < d.policy.young:
+        if isinstance(reading, NotFound) and schedule.is_young(s, d.now, d.policy):
             _look_again(d, s, news, "404")
             return
         if isinstance(reading, NotFound) or not news.matches or news.task_taken:
@@ -387,10 +395,7 @@ def _read(d: _Draft, news: n.Checked) -> None:
 def _book_without_pictures(d: _Draft, number: int, reading: StillGoing) -> None:
     """It ended, was billed, and never showed a picture: the books need wait for nothing more."""
     credits = PRICE if reading.credits is None else reading.credits
-    d.put(
-        number, outcome=Outcome.SUCCEEDED, credits=credits, closed_at=d.now, check_at=None, lease_until=None,
-        late_result={"status": "SUCCESS", "images": []},
-    )  # fmt: skip
+    d.close(number, Outcome.SUCCEEDED, credits=credits, check_at=None, late_result={"status": "SUCCESS", "images": []})
     d.tell("late_result", submission=number, status="SUCCESS", credits=credits)
 
 
@@ -447,10 +452,7 @@ def _had_its_last_look(s: Submission, d: _Draft) -> bool:
 
 def _succeed(d: _Draft, s: Submission, news: n.Checked, reading: Succeeded) -> None:
     credits = PRICE if reading.credits is None else reading.credits
-    d.put(
-        s.number, outcome=Outcome.SUCCEEDED, upstream_status="SUCCESS", last_reading="SUCCESS", credits=credits,
-        closed_at=d.now, check_at=None, candidates=(), lease_until=None,
-    )  # fmt: skip
+    _read_to_the_end(d, s, Outcome.SUCCEEDED, "SUCCESS", credits)
     if d.job.is_settled:
         d.put(s.number, late_result={"status": "SUCCESS", "images": list(reading.images)})
         d.tell("late_result", submission=s.number, status="SUCCESS", credits=credits, images=len(reading.images))
@@ -459,12 +461,13 @@ def _succeed(d: _Draft, s: Submission, news: n.Checked, reading: Succeeded) -> N
     d.settle(JobState.SUCCEEDED, images=reading.images, via=_via(news), number=s.number)
 
 
+def _read_to_the_end(d: _Draft, s: Submission, outcome: Outcome, read: str, cost: int) -> None:
+    d.close(s.number, outcome, upstream_status=read, last_reading=read, credits=cost, check_at=None, candidates=())
+
+
 def _fail_task(d: _Draft, s: Submission, news: n.Checked, reading: TaskFailed) -> None:
     credits = reading.credits or 0
-    d.put(
-        s.number, outcome=Outcome.FAILED, upstream_status="FAILED", last_reading="FAILED", credits=credits,
-        closed_at=d.now, check_at=None, candidates=(), lease_until=None,
-    )  # fmt: skip
+    _read_to_the_end(d, s, Outcome.FAILED, "FAILED", credits)
     if d.job.is_settled:
         d.put(s.number, late_result={"status": "FAILED", "message": reading.message})
         d.tell("late_result", submission=s.number, status="FAILED", credits=credits, message=reading.message)
@@ -605,9 +608,7 @@ def _write_off(d: _Draft, s: Submission) -> None:
     if not s.is_open:
         d.put(s.number, candidates=(), check_at=None)
         return
-    d.put(
-        s.number, outcome=Outcome.WRITTEN_OFF, candidates=(), check_at=None, lease_until=None, closed_at=d.now
-    )  # fmt: skip
+    d.close(s.number, Outcome.WRITTEN_OFF, candidates=(), check_at=None)
     d.tell("written_off", submission=s.number, credits=PRICE)
 
 
