@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from enum import Enum
+
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -21,7 +24,10 @@ from sqlalchemy import (
     text,
 )
 
-from app.lifecycle.states import JobState, Outcome
+from app.lifecycle.delivery import DeliveryState
+from app.lifecycle.job import CallbackFormat, PictureState
+from app.lifecycle.operation import JobResult, OperationKind, OperationState
+from app.lifecycle.states import JobState, Outcome, Priority
 from app.storage.types import Duration, Instant, Json, RowNumber
 
 metadata = MetaData(
@@ -34,8 +40,13 @@ metadata = MetaData(
 )
 
 
-def _one_of(column: str, words: type[JobState] | type[Outcome]) -> str:
+def _one_of(column: str, words: Iterable[Enum]) -> str:
     return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of the rows that fit the condition only."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 #: What is counted by tenant and day; each is a sum of changes.
@@ -105,37 +116,24 @@ jobs = Table(
     Column("booked_consumed", Integer),
     Column("traceparent", Text),
     CheckConstraint(_one_of("state", JobState), name="state_known"),
-    CheckConstraint("priority IN (0, 1, 2)", name="priority_known"),
+    CheckConstraint(_one_of("priority", Priority), name="priority_known"),
     CheckConstraint("(state = 'queued') = (due_at IS NOT NULL)", name="queued_is_due"),
     CheckConstraint("(state IN ('succeeded', 'failed', 'canceled')) = (finished_at IS NOT NULL)", name="settled_is_over"),
     CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", name="failed_says_why"),
     CheckConstraint("state <> 'succeeded' OR error_code IS NULL", name="succeeded_has_no_error"),
     CheckConstraint("state NOT IN ('submitting', 'unconfirmed', 'running') OR submission > 0", name="sent_has_submission"),
-    Index("jobs_idempotency_key", "tenant", "idempotency_key", unique=True,
-          sqlite_where=text("idempotency_key IS NOT NULL"), postgresql_where=text("idempotency_key IS NOT NULL")),
-    Index("jobs_queue", "priority", "due_at", "job_id",
-          sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
-    Index("jobs_queue_age", "created_at",  # PostgreSQL's choice; without it, it would walk all of history by its dates
-          sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
-    Index("jobs_lanes", "tenant", "priority", "due_at", "job_id",
-          sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
-    Index("jobs_retry_of", "retry_of", unique=True,
-          sqlite_where=text("retry_of IS NOT NULL"), postgresql_where=text("retry_of IS NOT NULL")),
-    Index("jobs_reusable", "tenant", "request_hash", "created_at",  # each reuse adds one: the newest must be found at once
-          sqlite_where=text("request_hash IS NOT NULL AND state = 'succeeded'"),
-          postgresql_where=text("request_hash IS NOT NULL AND state = 'succeeded'")),
-    Index("jobs_batch", "batch_id", "batch_place",
-          sqlite_where=text("batch_id IS NOT NULL"), postgresql_where=text("batch_id IS NOT NULL")),
-    Index("jobs_batch_key", "tenant", "batch_key", "created_at", "job_id",
-          sqlite_where=text("batch_key IS NOT NULL"), postgresql_where=text("batch_key IS NOT NULL")),
-    Index(
-        "jobs_unbooked",
-        "job_id",
-        sqlite_where=text("booked_open IS NULL OR (booked_open = 1 AND finished_at IS NOT NULL)"),
-        postgresql_where=text("booked_open IS NULL OR (booked_open = 1 AND finished_at IS NOT NULL)"),
-    ),
-    Index("jobs_finished", "finished_at", "job_id",
-          sqlite_where=text("finished_at IS NOT NULL"), postgresql_where=text("finished_at IS NOT NULL")),
+    _partial("jobs_idempotency_key", "tenant", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True),
+    _partial("jobs_queue", "priority", "due_at", "job_id", where="state = 'queued'"),
+    # PostgreSQL's choice; without it, it would walk all of history by its dates.
+    _partial("jobs_queue_age", "created_at", where="state = 'queued'"),
+    _partial("jobs_lanes", "tenant", "priority", "due_at", "job_id", where="state = 'queued'"),
+    _partial("jobs_retry_of", "retry_of", where="retry_of IS NOT NULL", unique=True),
+    # Each reuse adds one: the newest must be found at once.
+    _partial("jobs_reusable", "tenant", "request_hash", "created_at", where="request_hash IS NOT NULL AND state = 'succeeded'"),
+    _partial("jobs_batch", "batch_id", "batch_place", where="batch_id IS NOT NULL"),
+    _partial("jobs_batch_key", "tenant", "batch_key", "created_at", "job_id", where="batch_key IS NOT NULL"),
+    _partial("jobs_unbooked", "job_id", where="booked_open IS NULL OR (booked_open = 1 AND finished_at IS NOT NULL)"),
+    _partial("jobs_finished", "finished_at", "job_id", where="finished_at IS NOT NULL"),
     Index("jobs_newest", "created_at", "job_id"),
     Index("jobs_state_newest", "state", "created_at", "job_id"),
     Index("jobs_tenant_newest", "tenant", "created_at", "job_id"),
@@ -178,17 +176,11 @@ submissions = Table(
                     name="read_to_the_end_is_told"),
     CheckConstraint("outcome NOT IN ('unsent', 'released', 'rejected') OR (credits IS NULL AND task_id IS NULL)",
                     name="not_accepted_costs_nothing"),
-    Index("submissions_task", "task_id", unique=True,
-          sqlite_where=text("task_id IS NOT NULL"), postgresql_where=text("task_id IS NOT NULL")),
-    Index("submissions_due", "due_at",
-          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
-    Index("submissions_leased", "lease_until",
-          sqlite_where=text("lease_until IS NOT NULL"), postgresql_where=text("lease_until IS NOT NULL")),
-    Index("submissions_open", "sent_at",
-          sqlite_where=text("outcome = 'open'"), postgresql_where=text("outcome = 'open'")),
-    Index("submissions_closed", "closed_at",
-          sqlite_where=text("outcome IN ('succeeded', 'failed')"),
-          postgresql_where=text("outcome IN ('succeeded', 'failed')")),
+    _partial("submissions_task", "task_id", where="task_id IS NOT NULL", unique=True),
+    _partial("submissions_due", "due_at", where="due_at IS NOT NULL"),
+    _partial("submissions_leased", "lease_until", where="lease_until IS NOT NULL"),
+    _partial("submissions_open", "sent_at", where="outcome = 'open'"),
+    _partial("submissions_closed", "closed_at", where="outcome IN ('succeeded', 'failed')"),
 )  # fmt: skip
 
 events = Table(
@@ -309,20 +301,17 @@ deliveries = Table(
     Column("finished_at", Instant),
     Column("last_status", Integer),
     Column("last_error", Text),
-    CheckConstraint("state IN ('pending', 'delivered', 'gone', 'exhausted')", name="state_known"),
-    CheckConstraint("format IN ('signed', 'drop_in')", name="format_known"),
+    CheckConstraint(_one_of("state", DeliveryState), name="state_known"),
+    CheckConstraint(_one_of("format", CallbackFormat), name="format_known"),
     CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished_has_a_time"),
     CheckConstraint("due_at IS NULL OR state = 'pending'", name="due_is_pending"),
-    Index("deliveries_due", "due_at",
-          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    _partial("deliveries_due", "due_at", where="due_at IS NOT NULL"),
     Index("deliveries_job", "job_id"),
     Index("deliveries_tenant_newest", "tenant", "created_at", "delivery_id"),
     Index("deliveries_newest", "created_at", "delivery_id"),
-    Index("deliveries_lanes", "tenant", "origin", "due_at", "delivery_id",
-          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    _partial("deliveries_lanes", "tenant", "origin", "due_at", "delivery_id", where="due_at IS NOT NULL"),
     Index("deliveries_state_newest", "state", "created_at", "delivery_id"),
-    Index("deliveries_unfinished", "tenant", "origin",
-          sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
+    _partial("deliveries_unfinished", "tenant", "origin", where="state = 'pending'"),
 )  # fmt: skip
 
 delivery_attempts = Table(
@@ -369,13 +358,11 @@ images = Table(
     Column("has_thumbnail", Boolean),
     Column("size_matches", Boolean),
     Column("error", Text),
-    CheckConstraint("state IN ('pending', 'stored', 'unusable', 'given_up')", name="state_known"),
+    CheckConstraint(_one_of("state", PictureState), name="state_known"),
     CheckConstraint("(state = 'stored') = (sha256 IS NOT NULL)", name="stored_has_a_hash"),
     CheckConstraint("due_at IS NULL OR state = 'pending'", name="due_is_pending"),
-    Index("images_due", "due_at",
-          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
-    Index("images_sha256", "sha256",
-          sqlite_where=text("sha256 IS NOT NULL"), postgresql_where=text("sha256 IS NOT NULL")),
+    _partial("images_due", "due_at", where="due_at IS NOT NULL"),
+    _partial("images_sha256", "sha256", where="sha256 IS NOT NULL"),
 )  # fmt: skip
 
 audit = Table(
@@ -388,7 +375,7 @@ audit = Table(
     Column("tenant", Text),
     Column("job_id", Uuid),
     Column("data", Json, nullable=False),
-    Index("audit_job", "job_id", sqlite_where=text("job_id IS NOT NULL"), postgresql_where=text("job_id IS NOT NULL")),
+    _partial("audit_job", "job_id", where="job_id IS NOT NULL"),
     Index("audit_key", "key_id", "audit_id"),
     sqlite_autoincrement=True,
 )
@@ -419,19 +406,15 @@ operations = Table(
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
-    CheckConstraint("kind IN ('cancel', 'retry')", name="kind_known"),
-    CheckConstraint("state IN ('running', 'stopped', 'done')", name="state_known"),
+    CheckConstraint(_one_of("kind", OperationKind), name="kind_known"),
+    CheckConstraint(_one_of("state", OperationState), name="state_known"),
     CheckConstraint("(filter IS NULL) <> (jobs IS NULL)", name="names_its_jobs"),
     CheckConstraint("(state = 'running') = (due_at IS NOT NULL)", name="running_is_due"),
     CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="finished_has_a_time"),
     CheckConstraint("seen = done + skipped + failed", name="counts_add_up"),
-    Index("operations_due", "due_at",
-          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
-    Index("operations_key", "key_id", "idempotency_key", unique=True,
-          sqlite_where=text("idempotency_key IS NOT NULL"), postgresql_where=text("idempotency_key IS NOT NULL")),
-    Index("operations_same", "fingerprint", unique=True,
-          sqlite_where=text("idempotency_key IS NULL AND due_at IS NOT NULL"),
-          postgresql_where=text("idempotency_key IS NULL AND due_at IS NOT NULL")),
+    _partial("operations_due", "due_at", where="due_at IS NOT NULL"),
+    _partial("operations_key", "key_id", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True),
+    _partial("operations_same", "fingerprint", where="idempotency_key IS NULL AND due_at IS NOT NULL", unique=True),
 )  # fmt: skip
 
 operation_refusals = Table(
@@ -443,7 +426,7 @@ operation_refusals = Table(
     Column("at", Instant, nullable=False),
     Column("result", Text, nullable=False),
     Column("code", Text, nullable=False),
-    CheckConstraint("result IN ('skipped', 'failed')", name="result_known"),
+    CheckConstraint(_one_of("result", (JobResult.SKIPPED, JobResult.FAILED)), name="result_known"),
     Index("operation_refusals_operation", "operation_id", "refusal_id"),
     sqlite_autoincrement=True,
 )
