@@ -20,7 +20,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
     or_,
     select,
     tuple_,
@@ -40,7 +39,7 @@ from app.storage import tables as t
 from app.storage.audit import Act, write_act
 from app.storage.database import Database
 from app.storage.delivery_lanes import Lane, due_lanes
-from app.storage.literals import PENDING
+from app.storage.literals import PENDING, literal_of
 from app.storage.lives import load, lock, write_events
 from app.storage.receivers import bring_back, lock_health, put_away, write_health
 from app.storage.types import Instant
@@ -374,4 +373,4 @@ def _next_since(tenant: str, after: tuple[datetime, UUID], soon: datetime) -> An
 
 
 def _recoverable(soon: datetime) -> ColumnElement[bool]:
-    return and_(_D.state != literal_column("'delivered'"), or_(_D.state != literal_column("'pending'"), _D.due_at > soon))
+    return and_(_D.state != literal_of(DeliveryState.DELIVERED), or_(~PENDING, _D.due_at > soon))

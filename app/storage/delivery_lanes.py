@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, and_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.lifecycle.delivery import DeliveryState
 from app.lifecycle.receiver import Receiver
 from app.storage import tables as t
+from app.storage.literals import literal_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def _first_of_each_lane() -> Any:
 
 
 def _waits(d: Any) -> ColumnElement[bool]:
-    return and_(d.c.state == literal_column("'pending'"), d.c.due_at.is_not(None))
+    return and_(d.c.state == literal_of(DeliveryState.PENDING), d.c.due_at.is_not(None))
 
 
 def _order(d: Any) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal_column, select
+from sqlalchemy import Select, func, select
 
 from app.lifecycle.callback_health import Closed
 from app.storage import tables as t
@@ -17,6 +17,7 @@ from app.storage.among import among, select_among
 from app.storage.counted import Counted
 from app.storage.database import Database
 from app.storage.job_filter import JobFilter
+from app.storage.literals import READ_TO_THE_END
 from app.storage.queue import count_open
 from app.storage.search import LOOKED_AT_MAX, Key, Page, count, search
 
@@ -77,7 +78,7 @@ class HistoryStore:
             now = await self.database.now(connection)
             rows = await connection.execute(
                 select(s.closed_at, s.answered_at, s.callbacks)
-                .where(s.outcome.in_([literal_column("'succeeded'"), literal_column("'failed'")]), s.closed_at > now - since)
+                .where(READ_TO_THE_END, s.closed_at > now - since)
                 .order_by(s.closed_at.desc())
                 .limit(limit)
             )

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, literal_column
 
-from app.lifecycle.states import Priority
+from app.lifecycle import states
+from app.lifecycle.states import Outcome, Priority
 from app.storage import tables as t
 
 
@@ -17,6 +18,7 @@ def literal_of(one: StrEnum) -> ColumnElement[str]:
 
 QUEUED = t.jobs.c.state == literal_column("'queued'")
 OPEN = t.submissions.c.outcome == literal_column("'open'")
+READ_TO_THE_END = t.submissions.c.outcome.in_([literal_of(o) for o in Outcome if o in states.READ_TO_THE_END])
 PENDING = t.deliveries.c.state == literal_column("'pending'")
 #: Each by itself, so that an index that begins with the priority can be sought for one.
 PRIORITY: dict[Priority, ColumnElement[int]] = {p: literal_column(str(int(p))) for p in Priority}

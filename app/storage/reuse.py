@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import literal_column, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.lifecycle.job import Life
+from app.lifecycle.job import Life, PictureState
+from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.images import alone_with
+from app.storage.literals import literal_of
 from app.storage.lives import lives_of
 
-_SUCCEEDED = t.jobs.c.state == literal_column("'succeeded'")
+_SUCCEEDED = t.jobs.c.state == literal_of(JobState.SUCCEEDED)
 _ITS_PICTURES = select(t.images.c.job_id).where(t.images.c.job_id == t.jobs.c.job_id)
-_IS_STORED = (t.images.c.state == literal_column("'stored'")) & t.images.c.error.is_(None)
+_IS_STORED = (t.images.c.state == literal_of(PictureState.STORED)) & t.images.c.error.is_(None)
 
 Wanted = tuple[str, bytes]  #: a tenant, and the hash of a request
 

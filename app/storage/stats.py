@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.lifecycle.delivery import DeliveryState
 from app.lifecycle.request import PRICE
 from app.lifecycle.states import SETTLED, JobState
 from app.storage import tables as t
 from app.storage.counted import Counted, capped, count_up_to
 from app.storage.database import Database
-from app.storage.literals import OPEN, PENDING, literal_of
+from app.storage.literals import OPEN, PENDING, READ_TO_THE_END, literal_of
 
 UNSETTLED_MAX = 100_000  #: unsettled jobs of a state are counted so far, no further
 COUNTED_MAX = 10_000  #: everything else
@@ -24,8 +25,8 @@ LAGS = 200  #: callbacks whose lags are looked at
 
 _J, _S, _D, _I, _R = t.jobs.c, t.submissions.c, t.deliveries.c, t.images.c, t.receivers.c
 #: Literals, not parameters: a state as a parameter defeats the partial indexes.
-_EXHAUSTED = _D.state == literal_column("'exhausted'")
-_GOING = _J.state.in_([literal_column("'submitting'"), literal_column("'running'")])
+_EXHAUSTED = _D.state == literal_of(DeliveryState.EXHAUSTED)
+_GOING = _J.state.in_([literal_of(JobState.SUBMITTING), literal_of(JobState.RUNNING)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,7 @@ class StatsStore:
         """From a callback's arrival to the end of its books, of the last submissions that a check read to their end."""
         async with self.database.reading() as connection:
             now = await self.database.now(connection)
-            read = _S.outcome.in_([literal_column("'succeeded'"), literal_column("'failed'")])
-            query = select(_S.poked_at, _S.closed_at).where(read, _S.closed_at > now - since)
+            query = select(_S.poked_at, _S.closed_at).where(READ_TO_THE_END, _S.closed_at > now - since)
             rows = await connection.execute(query.order_by(_S.closed_at.desc()).limit(LAGS))
             return [r.closed_at - r.poked_at for r in rows if r.poked_at is not None and r.poked_at <= r.closed_at]
 
