@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -109,7 +109,9 @@ def end(message: str, code: int) -> NoReturn:
 def plain(field: object) -> str:
     """A field on one line; an instant as RFC 3339 in seconds, None as nothing."""
     if isinstance(field, datetime):
-        return field.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        from app.instants import written
+
+        return written(field, timespec="seconds")
     return "" if field is None else clean(field)
 
 

@@ -26,6 +26,7 @@ from app.console.page import PageRoute, go_to, page
 from app.console.query import query_of
 from app.console.refusal import reason
 from app.console.visitor import Visitor
+from app.instants import first_of_month
 from app.problems import FieldProblem, Problem, invalid
 from app.usage.router import UsageQuery, UsageView, show_usage
 
@@ -107,7 +108,7 @@ async def _tenant(
 
 
 async def _usage_of_this_month(request: Request, caller: Caller, tenant: str | None = None) -> UsageView:
-    first = system_clock().date().replace(day=1).isoformat()
+    first = first_of_month(system_clock()).isoformat()
     query = query_of(UsageQuery, tenant=tenant, **{"from": first})
     return await asked(show_usage(request, caller, query), UsageView)
 

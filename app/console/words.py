@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from app.instants import written
+
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -44,7 +46,7 @@ def instant(at: datetime | None) -> str:
 
 def machine_time(at: datetime) -> str:
     """For the `datetime` attribute of `<time>`."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return written(at)
 
 
 def number(value: float | None) -> str:

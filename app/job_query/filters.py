@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.access.callers import Caller
+from app.instants import DATE, TIME, written
 from app.job_query import words
 from app.lifecycle.states import CompletedVia, ErrorCode, JobState
 from app.storage.job_filter import JobFilter
@@ -22,9 +23,7 @@ from app.texts import MetadataKey, MetadataValue, Text
 
 WORDS_MAX = 10  #: words and phrases in `q`
 
-_INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2}))?"
-)
+_INSTANT = re.compile(f"{DATE}(T{TIME})?", re.ASCII | re.IGNORECASE)
 _INSTANT_WANTED = (
     "write 2026-01-31T12:00:00Z, or another offset (its + as %2B in a query), or a date, which begins at 00:00 UTC"
 )
@@ -135,13 +134,9 @@ def pairs_of(wanted: JobFilter) -> Iterator[tuple[str, str]]:
         "idempotency_key": wanted.idempotency_key,
         "completed_via": wanted.completed_via,
         "error_code": wanted.error_code,
-        "created_after": wanted.created_after and _written(wanted.created_after),
-        "created_before": wanted.created_before and _written(wanted.created_before),
+        "created_after": wanted.created_after and written(wanted.created_after),
+        "created_before": wanted.created_before and written(wanted.created_before),
     }
     yield from (("state", state.value) for state in sorted(wanted.states))
     yield from ((name, str(value)) for name, value in values.items() if value is not None)
     yield from ((words.METADATA + key, value) for key, value in wanted.metadata)
-
-
-def _written(instant: datetime) -> str:
-    return instant.isoformat().replace("+00:00", "Z")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from app.errors import GatewayError
+from app.instants import written
 
 TEXT_MAX = 4000  #: characters of a search
 
@@ -136,7 +137,7 @@ def _instant(value: str, now: datetime) -> str:
     if age is None:
         return value
     then = now - timedelta(**{_UNITS[age[2]]: int(age[1])})
-    return then.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return written(then, timespec="seconds")
 
 
 def _lenient(q: str) -> list[str]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from app.access.callers import CurrentCaller, Scope
 from app.answers import base_url, problem_responses
+from app.instants import written
 from app.job_query.filters import JobQuery, seen_by
 from app.job_query.query import parameters_of, read_query
 from app.job_view import JobView, job_view
@@ -132,9 +134,9 @@ async def _csv(pages: AsyncIterator[list[ExportedJob]], *, header: bool) -> Asyn
 
 
 def _lines(rows: Any) -> str:
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\r\n").writerows(rows)
-    return written.getvalue()
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue()
 
 
 def _cells(row: ExportedJob) -> Iterator[Any]:
@@ -153,6 +155,6 @@ def _cells(row: ExportedJob) -> Iterator[Any]:
 
 
 def _cell(value: Any) -> Any:
-    if hasattr(value, "isoformat"):
-        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, datetime):
+        return written(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, Field
 
+from app.instants import first_of_month
 from app.lifecycle.gate import Gate, Shut
 from app.stats.figures import Vitals
 from app.stats.pace import SLICES, Quantiles, Window, pace_of
@@ -158,7 +159,7 @@ def stats_view(
             open_submissions=_count(standings.open_submissions),
             unresolved=standings.credits_unresolved,
             unresolved_seconds=_age(standings, standings.unresolved_since),
-            month=now.date().replace(day=1),
+            month=first_of_month(now),
             tenants=[TenantCreditsView(tenant=c.tenant, consumed=c.consumed, held=c.held) for c in this_month],
         ),
         deliveries=DeliveriesView(

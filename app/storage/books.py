@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Table, case, func, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.instants import first_of_month
 from app.lifecycle.job import Books, Job, Life
 from app.lifecycle.limits import Limits, Standing
 from app.lifecycle.states import JobState
@@ -78,7 +79,7 @@ def _limits(dialect: str) -> Select[Any]:
 
 
 async def standing_of(connection: AsyncConnection, tenant: str, request_tat: datetime | None, now: datetime) -> Standing:
-    month = now.astimezone(UTC).date().replace(day=1)
+    month = first_of_month(now)
     both = union_all(
         *(
             select(*(_sum(table, name, month) for name in ("open", "held", "consumed"))).where(table.c.tenant == tenant)

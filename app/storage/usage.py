@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import case, delete, func, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.instants import first_of_month
 from app.lifecycle.job import Life
 from app.lifecycle.limits import Limits, Standing
 from app.storage import books
@@ -75,7 +76,7 @@ class UsageStore:
     async def credits_this_month(self, tenant: str | None) -> list[TenantCredits]:
         """The tenants with credits this month or held now, those that consumed most first."""
         async with self.database.reading() as connection:
-            month = (await self.database.now(connection)).astimezone(UTC).date().replace(day=1)
+            month = first_of_month(await self.database.now(connection))
             rows = await connection.execute(_by_tenant(month, tenant).limit(SPENDERS))
             return [TenantCredits(r.tenant, int(r.consumed), int(r.held)) for r in rows if r.consumed or r.held]
 
