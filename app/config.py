@@ -49,16 +49,13 @@ def _is_plain(address: str) -> bool:
         return False
 
 
-def _key_shape(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and not re.fullmatch(r"[\x21-\x7e]{16,200}", value.get_secret_value()):
-        raise ValueError("use 16 to 200 visible ASCII characters")
-    return value
+def _visible_ascii(least: int, most: int) -> AfterValidator:
+    def check(value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(rf"[\x21-\x7e]{{{least},{most}}}", value.get_secret_value()):
+            raise ValueError(f"use {least} to {most} visible ASCII characters")
+        return value
 
-
-def _upstream_key_shape(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and not re.fullmatch(r"[\x21-\x7e]{1,500}", value.get_secret_value()):
-        raise ValueError("use 1 to 500 visible ASCII characters")
-    return value
+    return AfterValidator(check)
 
 
 def _secret_key_shape(value: SecretStr | None) -> SecretStr | None:
@@ -89,7 +86,7 @@ class Settings(BaseSettings):
         None, description="Upgrade the schema at start. Default: true on SQLite, false on PostgreSQL."
     )
     upstream_base_url: WebAddress = Field("https://qwen-image-2512.org", description="Where the upstream is.")
-    upstream_api_key: Annotated[SecretStr | None, AfterValidator(_upstream_key_shape)] = Field(
+    upstream_api_key: Annotated[SecretStr | None, _visible_ascii(1, 500)] = Field(
         None, description="Required by `serve` and `worker`; sent as `Authorization: Bearer …`."
     )
     public_base_url: WebAddress | None = Field(
@@ -102,7 +99,7 @@ class Settings(BaseSettings):
         description="Encrypts delivery secrets at rest, and signs. A comma-separated list: the first is current, the "
         "others still open what they encrypted. Required on PostgreSQL; on SQLite one is made beside the database.",
     )
-    bootstrap_admin_key: Annotated[SecretStr | None, AfterValidator(_key_shape)] = Field(
+    bootstrap_admin_key: Annotated[SecretStr | None, _visible_ascii(16, 200)] = Field(
         None,
         description="An admin API key that exists from the start; changing it adds a key and revokes none. On SQLite without "
         "it, the first `serve` makes one and prints it once.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.console.words import plain
+from app.console.words import number, plain
 from app.operations.trail import ActView
 from app.storage.audit import COMMAND_LINE, START
 
@@ -51,7 +51,7 @@ WITHOUT_KEY = {START: "a process at its start", COMMAND_LINE: "somebody at the c
 
 def _limits(data: Mapping[str, Any]) -> str:
     """What is null is not limited."""
-    given = [f"{plain(name)} {value:,}".replace(",", "\u202f") for name, value in data.items() if value is not None]
+    given = [f"{plain(name)} {number(value)}" for name, value in data.items() if value is not None]
     return f"Set limits: {', '.join(given)}" if given else "Took all limits away"
 
 

@@ -12,7 +12,6 @@ from app.problems import FieldProblem
 PATH = "/console/jobs"
 
 _APART = ("cursor", "limit")  #: of the query string, what is no filter
-_SHORT = {full: short for short, full in words.NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +86,6 @@ class JobSearch:
 def complaint(error: FieldProblem) -> str:
     """What is wrong with one filter, by the name that people write."""
     name = error.field.removesuffix(".0").split(".")[0] if not error.field.startswith(words.METADATA) else error.field
-    if name not in (*_SHORT, "metadata", *_APART) and not name.startswith(words.METADATA):
-        return f"{name} is no filter; known are {', '.join([*words.NAMES, f'{words.META}<key>'])}"
-    return f"{_SHORT.get(name, name)}: {error.message}"
+    if name not in (*words.SHORT, "metadata", *_APART) and not name.startswith(words.METADATA):
+        return f"{name} is no filter; known are {words.KNOWN}"
+    return f"{words.SHORT.get(name, name)}: {error.message}"

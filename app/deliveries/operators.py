@@ -74,7 +74,7 @@ async def list_deliveries(request: Request, caller: CurrentCaller, query: Annota
     found = await request.state.gateway.delivery_list.page(
         tenant=query.tenant,
         state=query.state,
-        origin=_spelled(query.tenant or "", query.origin).origin if query.origin is not None else None,
+        origin=_origin_of(query),
         limit=query.limit + 1,
         after=read_cursor(query.cursor)[0] if query.cursor is not None else None,
     )
@@ -89,7 +89,7 @@ async def list_deliveries(request: Request, caller: CurrentCaller, query: Annota
 async def list_receivers(request: Request, caller: CurrentCaller, query: Annotated[ReceiverQuery, Query()]) -> Response:
     """Those that are failing or parked, by tenant and origin; the first 1000. One that is well is not listed."""
     caller.require(Scope.ADMIN)
-    origin = _spelled(query.tenant or "", query.origin).origin if query.origin is not None else None
+    origin = _origin_of(query)
     found = await request.state.gateway.receivers.troubled(
         tenant=query.tenant, origin=origin, parked=query.parked, limit=RECEIVERS_MAX + 1
     )
@@ -113,6 +113,10 @@ async def resume_receiver(request: Request, caller: CurrentCaller) -> Response:
         raise not_found(RESUMABLE)
     request.state.gateway.settlement.wakes.ring("deliver")
     return json_answer(Resumed(resumed=resumed))
+
+
+def _origin_of(query: DeliveryQuery | ReceiverQuery) -> str | None:
+    return _spelled(query.tenant or "", query.origin).origin if query.origin is not None else None
 
 
 def _spelled(tenant: str, origin: str) -> Receiver:

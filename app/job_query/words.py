@@ -24,7 +24,8 @@ NAMES = {
 #: What a pair's name begins with, as people write it and in the query string; its key follows.
 META, METADATA = "meta.", "metadata."
 
-_SHORT = {full: short for short, full in NAMES.items()}
+SHORT = {full: short for short, full in NAMES.items()}
+KNOWN = ", ".join([*NAMES, f"{META}<key>"])  #: for whoever wrote another name
 _INSTANTS = frozenset({"created_after", "created_before"})
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -120,16 +121,15 @@ def _full(name: str) -> str:
     for prefix in (META, METADATA):
         if name.startswith(prefix) and len(name) > len(prefix):
             return METADATA + _unquoted(name.removeprefix(prefix))
-    if name in NAMES or name in _SHORT:
+    if name in NAMES or name in SHORT:
         return NAMES.get(name, name)
-    known = ", ".join([*NAMES, f"{META}<key>"])
-    raise SearchWordsError(name, f"is no filter; known are {known}; a word with a colon is quoted")
+    raise SearchWordsError(name, f"is no filter; known are {KNOWN}; a word with a colon is quoted")
 
 
 def _short(name: str) -> str:
     if name.startswith(METADATA):
         return META + quoted(name.removeprefix(METADATA), _BARE_KEY)
-    return _SHORT.get(name, name)
+    return SHORT.get(name, name)
 
 
 def _instant(value: str, now: datetime) -> str:

@@ -21,12 +21,11 @@ import httpx
 from ssrfguard import Resolver, SSRFGuardError
 from ssrfguard.httpx import AsyncSafeTransport
 
-from app import __version__
+from app import USER_AGENT
 from app.outbound.errors import ForbiddenAddressError, OutboundError, TooLargeError, UnreachableError, UnreadableError
 from app.outbound.guard import NOT_PUBLIC, Guard
 from app.outbound.lookups import Lookups
 
-USER_AGENT = f"qwen-image-gateway/{__version__}"
 CONNECT = timedelta(seconds=5)  #: TCP and TLS for one address of the host; the deadline of the call stands above it
 LOOKUPS = 100  #: names being looked up at a time
 

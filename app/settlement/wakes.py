@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from app.loops import Wake
 
@@ -34,7 +34,4 @@ class Wakes:
             wake.ring()
 
     def _bells(self) -> dict[str, Wake]:
-        return {
-            "dispatch": self.dispatch, "reconcile": self.reconcile, "watch": self.watch, "archive": self.archive,
-            "deliver": self.deliver, "operate": self.operate,
-        }  # fmt: skip
+        return {kind: getattr(self, kind) for kind in get_args(Kind)}

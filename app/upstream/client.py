@@ -26,7 +26,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from app import __version__
+from app import USER_AGENT
 from app.lifecycle.answers import (
     Accepted,
     NoAnswer,
@@ -46,7 +46,6 @@ from app.metrics import Metrics
 from app.retry_after import http_date
 from app.upstream import wire
 
-USER_AGENT = f"qwen-image-gateway/{__version__}"
 BODY_MAX = 1 << 20  #: bytes read of an answer, as they come from the wire
 SUBMIT_IDLE = timedelta(seconds=2)  #: a connection idle for longer is never used for a submit
 CHECK_IDLE = timedelta(seconds=15)  #: for checks, which may be repeated without harm
