@@ -42,7 +42,7 @@ from app.storage.delivery_list import DeliveryList
 from app.storage.forecast import ForecastStore
 from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
-from app.storage.images import PictureStore
+from app.storage.images import PictureRows
 from app.storage.intake import IntakeStore
 from app.storage.keys import KeyStore
 from app.storage.lives import LifeStore
@@ -176,7 +176,7 @@ def _archive(settings: Settings, database: Database, wakes: Wakes, metrics: Metr
     store = open_image_store(settings.image_store_url)
     if store is None:
         return None
-    return ImageArchive(PictureStore(database), store, OutboundClient(guard), wakes.archive, metrics=metrics, traces=traces)
+    return ImageArchive(PictureRows(database), store, OutboundClient(guard), wakes.archive, metrics=metrics, traces=traces)
 
 
 def _payload_writers(settings: Settings, links: PictureLinks, clock: Clock) -> Mapping[CallbackFormat, PayloadWriter]:

@@ -80,7 +80,7 @@ async def _stored(opened: Database, settings: Settings, clock: Clock, runs: bool
     """Each check for itself, so that one that breaks down hides no other. How things stand is read once."""
     policy, keeps_images = settings.policy(), settings.image_store_url != "off"
     now = asyncio.gather(StatsStore(opened).standings(), GateStore(opened).read())
-    closed = HistoryStore(opened).recently_closed(HEALTH_WINDOW)
+    closed = HistoryStore(opened).recently_read(HEALTH_WINDOW)
     looks = {
         secret_key.CHECK: _one(_secret_key(opened, settings)),
         clocks.CHECK: _one(clocks.look_at_clock(opened, clock)),

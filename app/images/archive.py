@@ -29,7 +29,7 @@ from app.loops import Wake
 from app.metrics import Metrics
 from app.outbound.client import OutboundClient
 from app.outbound.errors import OutboundError
-from app.storage.images import DuePicture, PictureFacts, PictureStore, Recorded
+from app.storage.images import DuePicture, PictureFacts, PictureRows, Recorded
 from app.storage.until_stored import until_stored
 from app.traces.spans import Span, Traces
 
@@ -60,7 +60,7 @@ class ImageArchive:
 
     def __init__(
         self,
-        pictures: PictureStore,
+        pictures: PictureRows,
         store: ImageStore,
         client: OutboundClient,
         wake: Wake,

@@ -15,7 +15,7 @@ MOSTLY_LOST = 0.5  #: above this share of lost ones, nobody waits for callbacks 
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class ReadToTheEnd:
     """A submission that a check read to its end."""
 
     closed_at: datetime
@@ -35,12 +35,12 @@ def mostly_lost(ratio: float | None, judged: int) -> bool:
     return ratio is not None and judged >= ENOUGH and ratio > MOSTLY_LOST
 
 
-def judge(closed: Sequence[Closed], now: datetime, policy: Policy) -> CallbackHealth:
+def judge(read: Sequence[ReadToTheEnd], now: datetime, policy: Policy) -> CallbackHealth:
     """The share of lost callbacks, and the first check's grace: about the p95 of recent running times while callbacks arrive.
 
     An early check cannot make its own evidence: what counts is whether a callback came at all, not who was first.
     """
-    known = [c for c in closed if c.called_back or now - c.closed_at >= LOST_AFTER]
+    known = [c for c in read if c.called_back or now - c.closed_at >= LOST_AFTER]
     ratio = sum(not c.called_back for c in known) / len(known) if known else None
     if not policy.callbacks_expected or mostly_lost(ratio, len(known)):
         return CallbackHealth(ratio, policy.poll_min, len(known))

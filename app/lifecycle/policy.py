@@ -8,7 +8,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Durations and counts; the defaults are the contract's. Settings of the same name fill it."""
+    """Durations and counts; the defaults are the contract's. Settings fill the first nine; the others are as they are here."""
 
     queue_deadline: timedelta = timedelta(hours=24)  #: from accept; what is still or again queued then fails
     submit_attempts: int = 10  #: sends of one job, each but the last proven not accepted

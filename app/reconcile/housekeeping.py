@@ -23,7 +23,7 @@ class Housekeeping:
     async def sweep(self) -> float | None:
         dropped = await self._queue.drop_overdue(self._base.queue_deadline, self._settlement.decide, DROPPED)
         self._settlement.announce(dropped)
-        closed, now = await self._history.recently_closed(HEALTH_WINDOW)
+        closed, now = await self._history.recently_read(HEALTH_WINDOW)
         health = judge(closed, now, self._base)
         self._settlement.policy = replace(self._settlement.policy, callback_grace=health.grace)
         summed, booked = await self._usage.sum_up(ENTRIES), await self._usage.book_the_unbooked(UNBOOKED)

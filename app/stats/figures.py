@@ -102,8 +102,8 @@ class Figures:
 
     async def _callback_health(self) -> CallbackHealth:
         """Where none are asked for, none are lost."""
-        closed, now = await self._history.recently_closed(HEALTH_WINDOW)
-        health = judge(closed, now, self._policy)
+        read, now = await self._history.recently_read(HEALTH_WINDOW)
+        health = judge(read, now, self._policy)
         return health if self._policy.callbacks_expected else replace(health, loss_ratio=None)
 
     def _reader_of(self, window: Window) -> Callable[[str | None], Awaitable[list[Stretch]]]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, func, select
 
-from app.lifecycle.callback_health import Closed
+from app.lifecycle.callback_health import ReadToTheEnd
 from app.storage import tables as t
 from app.storage.among import among, select_among
 from app.storage.counted import Counted
@@ -71,7 +71,7 @@ class HistoryStore:
         rows = await self.database.ask(lambda connection: select_among(connection, _newest, job_ids))
         return {row.job_id: row.newest for row in rows if row.newest is not None}
 
-    async def recently_closed(self, since: timedelta, limit: int = 200) -> tuple[list[Closed], datetime]:
+    async def recently_read(self, since: timedelta, limit: int = 200) -> tuple[list[ReadToTheEnd], datetime]:
         """The last submissions that a check read to their end, for judging whether callbacks arrive; and the time now."""
         s = t.submissions.c
         async with self.database.reading() as connection:
@@ -82,7 +82,7 @@ class HistoryStore:
                 .order_by(s.closed_at.desc())
                 .limit(limit)
             )
-            return [Closed(r.closed_at, r.answered_at, r.callbacks > 0) for r in rows], now
+            return [ReadToTheEnd(r.closed_at, r.answered_at, r.callbacks > 0) for r in rows], now
 
     async def count_open(self, at_most: int) -> int:
         """Open submissions, counted no further than one past `at_most`."""

@@ -99,7 +99,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureStore:
+class PictureRows:
     """Every call raises StorageUnavailableError where the database is out of reach."""
 
     database: Database

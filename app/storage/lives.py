@@ -1,5 +1,6 @@
-"""Lives in the database: load under lock, write under guard. All writing to jobs, submissions and events goes through here.
+"""Lives in the database: load under lock, write under guard. All that news changes in jobs and submissions is written here.
 
+Elsewhere `intake` adds jobs, `due` leases checks, `gate_row` excuses time, `books` marks what is booked, `retention` deletes.
 Whoever changes a job holds its row first, in the order of the ids, reads all that the decision looks at, decides, and writes
 what changed with what must still be true in the WHERE. So a decision never looks at a stale life, and two writers never
 deadlock.

@@ -23,7 +23,6 @@ from app.storage.literals import PENDING
 from app.storage.many import insert_for
 
 _D, _R = t.deliveries.c, t.receivers.c
-#: Literals, not parameters: a state as a parameter defeats the partial indexes.
 PUT_AWAY_MAX = 1000  #: deliveries of a parked receiver that one look puts away
 COUNTED_MAX = 10_000  #: waiting deliveries are counted no further
 

@@ -19,7 +19,7 @@ from app.lifecycle.states import JobState
 from app.storage.database import Database, database_url
 from app.storage.deliveries import DeliveryStore
 from app.storage.due import DueStore
-from app.storage.images import PictureStore
+from app.storage.images import PictureRows
 from app.storage.operations import OperationStore
 from app.storage.queue import QueueStore
 from app.storage.retention import RetentionStore
@@ -103,7 +103,7 @@ def _claims(database: Database) -> dict[str, Sweep]:
 
 def _others(database: Database) -> dict[str, Sweep]:
     """Of the duties of which nothing is ever due here."""
-    delivered, pictures = DeliveryStore(database), PictureStore(database)
+    delivered, pictures = DeliveryStore(database), PictureRows(database)
     retention, operations = RetentionStore(database), OperationStore(database)
 
     async def deliveries() -> int:

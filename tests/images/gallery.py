@@ -22,7 +22,7 @@ from app.outbound.client import OutboundClient
 from app.outbound.guard import Guard
 from app.storage import tables as t
 from app.storage.database import Database
-from app.storage.images import PictureStore
+from app.storage.images import PictureRows
 from tests.storage.factory import Factory, HandClock
 
 
@@ -41,12 +41,12 @@ class Gallery:
         deadline: timedelta = DEADLINE,
         allow: str = "127.0.0.1",
         metrics: Metrics | None = None,
-        pictures: PictureStore | None = None,
+        pictures: PictureRows | None = None,
     ) -> ImageArchive:
         """Its pauses run by the clock of the gallery too."""
         client = OutboundClient(Guard(AllowList.parse(allow), url_max=4096))
         return ImageArchive(
-            pictures or PictureStore(self.database),
+            pictures or PictureRows(self.database),
             store,
             client,
             Wake(),

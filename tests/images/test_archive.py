@@ -21,7 +21,7 @@ from app.images.next_try import FEW_TRIES, LONGEST, TRIES
 from app.images.store import THUMBNAIL, ImageMissingError, ImageStore, ImageStoreUnavailableError, open_image_store
 from app.lifecycle.job import Picture, PictureState
 from app.lifecycle.states import JobState
-from app.storage.images import DuePicture, PictureFacts, PictureStore, Recorded, Reference
+from app.storage.images import DuePicture, PictureFacts, PictureRows, Recorded, Reference
 from app.storage.lives import LifeStore
 from tests.images.gallery import Gallery, swept
 from tests.images.picture_server import PictureServer, bomb, http, picture, picture_server, redirect
@@ -106,7 +106,7 @@ async def test_what_nobody_looked_at_twice_is_claimed_once(gallery: Gallery, ups
     assert len(upstream.asked) == 5
 
 
-class OftenAway(PictureStore):
+class OftenAway(PictureRows):
     """Its database is away whenever a picture is to be written down for the first time."""
 
     seen: ClassVar[set[UUID]] = set()
@@ -115,7 +115,7 @@ class OftenAway(PictureStore):
         if due.job_id not in self.seen:
             self.seen.add(due.job_id)
             raise StorageUnavailableError("its connection broke")
-        return await PictureStore.record_stored(self, due, facts)
+        return await PictureRows.record_stored(self, due, facts)
 
 
 async def test_a_picture_whose_record_broke_off_is_written_down_at_once(gallery: Gallery, upstream: PictureServer) -> None:
@@ -335,7 +335,7 @@ async def test_a_crash_between_the_put_and_the_record_is_repeated_without_harm(
 ) -> None:
     upstream.pages["/a"] = http(DATA)
     job_id = await gallery.job(f"{upstream.url}/a")
-    dead = await PictureStore(gallery.database).claim_due(10, LEASE)
+    dead = await PictureRows(gallery.database).claim_due(10, LEASE)
     assert [due.job_id for due in dead.taken] == [job_id]
     await image_store.put_if_absent(SHA, "png", DATA)
     archive = gallery.archive(image_store)
@@ -349,7 +349,7 @@ async def test_a_crash_between_the_put_and_the_record_is_repeated_without_harm(
 
 
 async def test_who_lost_the_lease_records_nothing(gallery: Gallery) -> None:
-    rows = PictureStore(gallery.database)
+    rows = PictureRows(gallery.database)
     job_id = await gallery.job("https://pictures.example/a")
     (slow,) = (await rows.claim_due(10, LEASE)).taken
     gallery.clock.advance(seconds=LEASE.total_seconds() + 1)
@@ -363,7 +363,7 @@ async def test_who_lost_the_lease_records_nothing(gallery: Gallery) -> None:
 
 
 async def test_a_picture_that_takes_every_process_with_it_is_given_up(gallery: Gallery, upstream: PictureServer) -> None:
-    rows = PictureStore(gallery.database)
+    rows = PictureRows(gallery.database)
     job_id = await gallery.job(f"{upstream.url}/a")
     for _ in range(TRIES):
         assert (await rows.claim_due(10, LEASE)).taken
@@ -462,7 +462,7 @@ async def test_an_object_goes_with_its_last_reference(
 async def test_a_picture_that_comes_while_its_object_is_being_deleted_waits_until_that_is_over(
     gallery: Gallery, upstream: PictureServer
 ) -> None:
-    store, rows = memory(), PictureStore(gallery.database)
+    store, rows = memory(), PictureRows(gallery.database)
     await stored_picture(gallery, upstream, store)
     (reference,) = await rows.references(await only_job(gallery))
     assert await rows.withdraw(reference)
@@ -483,7 +483,7 @@ async def test_an_object_that_was_deleted_between_the_put_and_the_record_is_put_
     gallery: Gallery, upstream: PictureServer
 ) -> None:
     """The whole deletion happens while the newcomer's download is under way, behind its put."""
-    store, rows = memory(), PictureStore(gallery.database)
+    store, rows = memory(), PictureRows(gallery.database)
     await stored_picture(gallery, upstream, store)
     (reference,) = await rows.references(await only_job(gallery))
     newcomer = await gallery.job(f"{upstream.url}/a")
@@ -499,7 +499,7 @@ async def test_an_object_that_was_deleted_between_the_put_and_the_record_is_put_
 class DeletingBetween(ImageStore):
     """A store in which another process deletes the object, once, as soon as it was put with its thumbnail."""
 
-    rows: PictureStore | None = None
+    rows: PictureRows | None = None
     to_delete: list[Reference] = field(default_factory=list)
 
     async def put_if_absent(self, sha256: str, extension: str, data: bytes) -> None:
@@ -514,7 +514,7 @@ class DeletingBetween(ImageStore):
 
 
 async def test_a_deletion_that_was_never_ended_holds_nobody_up_for_ever(gallery: Gallery, upstream: PictureServer) -> None:
-    store, rows = memory(), PictureStore(gallery.database)
+    store, rows = memory(), PictureRows(gallery.database)
     await stored_picture(gallery, upstream, store)
     (reference,) = await rows.references(await only_job(gallery))
     assert await rows.withdraw(reference)
@@ -525,7 +525,7 @@ async def test_a_deletion_that_was_never_ended_holds_nobody_up_for_ever(gallery:
 
 
 async def test_of_two_that_let_go_at_once_exactly_one_deletes(gallery: Gallery, upstream: PictureServer) -> None:
-    store, rows = memory(), PictureStore(gallery.database)
+    store, rows = memory(), PictureRows(gallery.database)
     upstream.pages["/a"] = http(DATA)
     jobs = [await gallery.job(f"{upstream.url}/a") for _ in range(6)]
     await swept(gallery.archive(store))

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from app.images.archive import LEASE
 from app.storage import tables as t
-from app.storage.images import PictureFacts, PictureStore
+from app.storage.images import PictureFacts, PictureRows
 from tests.images.gallery import Gallery
 from tests.storage.watch import plan_of, statements_of
 
@@ -49,7 +49,7 @@ async def plans(gallery: Gallery, work: Callable[[], Awaitable[Any]], pattern: s
 
 
 async def test_a_claim_walks_what_is_due_in_order(history: Gallery) -> None:
-    rows = PictureStore(history.database)
+    rows = PictureRows(history.database)
     for pattern in ("ORDER BY images.due_at", "min(images.due_at)"):
         history.clock.advance(seconds=2 * LEASE.total_seconds())
         for plan in await plans(history, lambda: rows.claim_due(10, LEASE), pattern):
@@ -59,7 +59,7 @@ async def test_a_claim_walks_what_is_due_in_order(history: Gallery) -> None:
 
 
 async def test_who_refers_to_an_object_is_found_by_its_hash(history: Gallery) -> None:
-    rows = PictureStore(history.database)
+    rows = PictureRows(history.database)
     (due, *_) = (await rows.claim_due(10, LEASE)).taken
     facts = PictureFacts("0" * 64, "image/png", 1, 1, 1, has_thumbnail=True, size_matches=True)
 

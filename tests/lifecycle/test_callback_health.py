@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lives import NOW, POLICY, minutes, seconds
 
-from app.lifecycle.callback_health import ENOUGH, LOST_AFTER, Closed, judge
+from app.lifecycle.callback_health import ENOUGH, LOST_AFTER, ReadToTheEnd, judge
 
 
-def _closed(*, called_back: bool, ran: float = 10, ago: float = 1200) -> Closed:
+def _closed(*, called_back: bool, ran: float = 10, ago: float = 1200) -> ReadToTheEnd:
     closed_at = NOW - seconds(ago)
-    return Closed(closed_at, closed_at - seconds(ran), called_back)
+    return ReadToTheEnd(closed_at, closed_at - seconds(ran), called_back)
 
 
 def test_nothing_is_concluded_from_nothing() -> None:
@@ -59,7 +59,7 @@ def test_without_a_public_address_the_first_check_comes_soon() -> None:
 
 
 def test_an_answer_of_unknown_time_counts_as_called_back_and_not_as_a_running_time() -> None:
-    unknown = Closed(NOW - minutes(30), None, called_back=True)
+    unknown = ReadToTheEnd(NOW - minutes(30), None, called_back=True)
 
     few, more = judge([unknown] * ENOUGH, NOW, POLICY), judge([unknown] * (ENOUGH + 5), NOW, POLICY)
     assert (few.loss_ratio, few.grace) == (more.loss_ratio, more.grace)

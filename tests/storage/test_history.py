@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import product
 from uuid import UUID
 
-from app.lifecycle.callback_health import Closed
+from app.lifecycle.callback_health import ReadToTheEnd
 from app.lifecycle.news import CalledBack
 from app.lifecycle.states import JobState
 from app.storage.database import Database
@@ -112,8 +112,8 @@ async def test_what_a_check_read_to_the_end_is_evidence_about_callbacks(factory:
     assert task is not None
     clock.advance(seconds=8)
     await factory.tell(called.job.job_id, CalledBack(1, None), succeeded(task))
-    closed, now = await HistoryStore(factory.database).recently_closed(timedelta(minutes=30))
+    closed, now = await HistoryStore(factory.database).recently_read(timedelta(minutes=30))
     assert now == clock.now
-    assert closed == [Closed(clock.now, answered_at, True), Closed(answered_at, answered_at, False)]
+    assert closed == [ReadToTheEnd(clock.now, answered_at, True), ReadToTheEnd(answered_at, answered_at, False)]
     assert old.submissions[0].closed_at not in {c.closed_at for c in closed}
     assert silent.submissions[0].callbacks == 0

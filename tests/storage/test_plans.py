@@ -248,9 +248,9 @@ async def test_an_idempotency_key_is_found_by_its_index(history: Factory) -> Non
     assert_served_by(plan, "jobs_idempotency_key", "jobs")
 
 
-async def test_the_recently_closed_are_found_by_their_index(history: Factory) -> None:
+async def test_the_recently_read_are_found_by_their_index(history: Factory) -> None:
     store = HistoryStore(history.database)
-    (plan,) = await plans(history.database, lambda: store.recently_closed(timedelta(minutes=10)), r"FROM submissions")
+    (plan,) = await plans(history.database, lambda: store.recently_read(timedelta(minutes=10)), r"FROM submissions")
     assert_served_by(plan, "submissions_closed", "submissions")
     assert_unsorted(plan)
 

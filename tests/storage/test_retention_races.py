@@ -17,7 +17,7 @@ from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.deliveries import DeliveryStore
-from app.storage.images import PictureStore, Reference, alone_with
+from app.storage.images import PictureRows, Reference, alone_with
 from app.storage.intake import IntakeStore, Order
 from app.storage.retention import RetentionStore
 from app.storage.rows import job_row
@@ -88,7 +88,7 @@ async def test_a_result_that_is_being_reused_is_not_deleted(ours: Database, thei
         await first.execute(insert(t.jobs), [job_row(new_job(idempotency_key="k"))])
         taking = asyncio.create_task(IntakeStore(theirs).take([order]))
         await blocked_statements(ours, 1)
-        withdrawing = asyncio.create_task(PictureStore(theirs).withdraw(reference_of(source)))
+        withdrawing = asyncio.create_task(PictureRows(theirs).withdraw(reference_of(source)))
         await blocked_statements(ours, 2)
         await first.rollback()
     [taken] = await taking
@@ -168,7 +168,7 @@ async def test_a_job_that_is_to_be_delivered_after_all_keeps_its_pictures(
         await holding.execute(t.deliveries.select().where(t.deliveries.c.job_id == life.job.job_id).with_for_update())
         recovering = asyncio.create_task(DeliveryStore(theirs).recover("acme", since, by="key-1"))
         await blocked_statements(ours, 1)
-        withdrawing = asyncio.create_task(PictureStore(theirs).withdraw(reference_of(life)))
+        withdrawing = asyncio.create_task(PictureRows(theirs).withdraw(reference_of(life)))
         await blocked_statements(ours, 2)
     assert await recovering == 1
     assert not await withdrawing
