@@ -13,13 +13,14 @@ from app.metrics import Metrics
 from app.settlement.settle import Settlement
 from app.settlement.wakes import Wakes
 from app.settlement.watchers import Watchers
-from app.storage.database import Database
 from app.storage.gate_row import GateStore
 from app.storage.lives import LifeStore
 from app.storage.receipts import ReceiptStore
 from tests.acceptance.stage import Stage, open_stage
-from tests.databases import OpenDatabase
-from tests.storage.factory import Factory, HandClock
+from tests.storage.factory import Factory
+from tests.timed import clock, database, factory
+
+__all__ = ["clock", "database", "factory"]
 
 
 @pytest.fixture
@@ -27,21 +28,6 @@ async def stage(database_url: str) -> AsyncIterator[Stage]:
     """Its tasks run until the test ends, unless their prompt says otherwise."""
     async with open_stage(database_url, EmulatorOptions(run_seconds=(3600, 3600), pending_seconds=0.02)) as opened:
         yield opened
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def database(database_url: str, open_database: OpenDatabase, clock: HandClock) -> Database:
-    return open_database(database_url, clock=clock)
-
-
-@pytest.fixture
-def factory(database: Database) -> Factory:
-    return Factory(database)
 
 
 @pytest.fixture

@@ -7,23 +7,18 @@ from datetime import UTC, datetime
 import pytest
 
 from app.storage.database import Database
-from tests.databases import OpenDatabase
 from tests.deliveries.rig import Rig
 from tests.outbound.conftest import serve
 from tests.storage.factory import HandClock
+from tests.timed import database
 
-__all__ = ["serve"]
+__all__ = ["database", "serve"]
 
 
 @pytest.fixture
 def clock() -> HandClock:
     """Begins at the real time: those who verify look at their own clocks."""
     return HandClock(datetime.now(UTC))
-
-
-@pytest.fixture
-def database(database_url: str, open_database: OpenDatabase, clock: HandClock) -> Database:
-    return open_database(database_url, clock=clock)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.gateway import Gateway
-from app.storage.database import Database
 from tests.acceptance.stage import Stage, open_stage
-from tests.databases import OpenDatabase
-from tests.storage.factory import Factory, HandClock
+from tests.timed import clock, database, factory
+
+__all__ = ["clock", "database", "factory"]
 
 
 @pytest.fixture
@@ -24,18 +24,3 @@ def gateway(stage: Stage) -> Gateway:
     """What runs behind the stage."""
     gateway: Gateway = stage.app.state.let_go.__self__
     return gateway
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def database(database_url: str, open_database: OpenDatabase, clock: HandClock) -> Database:
-    return open_database(database_url, clock=clock)
-
-
-@pytest.fixture
-def factory(database: Database) -> Factory:
-    return Factory(database)

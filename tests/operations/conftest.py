@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.storage.database import Database
 from tests.acceptance.stage import Stage, open_stage
 from tests.access.keyring import Keyring
-from tests.databases import OpenDatabase
-from tests.storage.factory import Factory, HandClock
+from tests.timed import clock, database, factory
+
+__all__ = ["clock", "database", "factory"]
 
 #: What is asked again and again until it holds.
 Until = Callable[[Callable[[], Awaitable[Any]], Callable[[Any], bool]], Awaitable[Any]]
@@ -46,19 +46,3 @@ def until() -> Until:
         return found
 
     return ask
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def timed(database_url: str, open_database: OpenDatabase, clock: HandClock) -> Database:
-    """A database under a clock that only the test moves."""
-    return open_database(database_url, clock=clock)
-
-
-@pytest.fixture
-def factory(timed: Database) -> Factory:
-    return Factory(timed)

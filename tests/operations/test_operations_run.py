@@ -76,8 +76,8 @@ class Worker:
 
 
 @pytest.fixture
-def worker(timed: Database) -> Worker:
-    return Worker(timed)
+def worker(database: Database) -> Worker:
+    return Worker(database)
 
 
 async def states(factory: Factory, lives: list[Life]) -> list[JobState]:
@@ -154,11 +154,11 @@ async def test_what_may_be_billed_twice_is_retried_only_where_that_was_accepted(
 
 
 async def test_a_worker_that_dies_amid_an_operation_is_followed_by_another_that_does_each_job_once(
-    timed: Database, factory: Factory, clock: HandClock
+    database: Database, factory: Factory, clock: HandClock
 ) -> None:
     lives = [await factory.in_state(JobState.CANCELED) for _ in range(BATCH + 5)]
     clock.advance(seconds=1)
-    dying, heir = Worker(timed), Worker(timed)
+    dying, heir = Worker(database), Worker(database)
     operation = await dying.make(OperationKind.RETRY)
     await dying.runner.sweep()
     clock.advance(seconds=1)

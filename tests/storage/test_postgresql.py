@@ -35,8 +35,8 @@ from tests.storage.watch import (
 
 
 @pytest.fixture
-def database(postgres_url: str, open_database: OpenDatabase, clock: HandClock) -> Database:
-    return open_database(postgres_url, clock=clock)
+def database_url(postgres_url: str) -> str:
+    return postgres_url
 
 
 @pytest.fixture

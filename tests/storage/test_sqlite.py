@@ -24,12 +24,12 @@ from app.storage.grouped import GroupedWriter
 from app.storage.lives import LifeStore
 from app.storage.process_lock import only_process
 from tests.databases import OpenDatabase
-from tests.storage.factory import Factory, HandClock, all_lives, new_job, take
+from tests.storage.factory import Factory, all_lives, new_job, take
 
 
 @pytest.fixture
-def database(sqlite_url: str, open_database: OpenDatabase, clock: HandClock) -> Database:
-    return open_database(sqlite_url, clock=clock)
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 async def pragma(database: Database, name: str, *, writer: bool) -> object:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.gateway import Gateway
-from app.storage.database import Database
 from tests.acceptance.stage import Stage, open_stage
-from tests.storage.factory import Factory
+from tests.timed import factory
+
+__all__ = ["factory"]
 
 
 @pytest.fixture
@@ -30,8 +31,3 @@ def gateway(stage: Stage) -> Gateway:
     """What runs behind the stage."""
     gateway: Gateway = stage.app.state.let_go.__self__
     return gateway
-
-
-@pytest.fixture
-def factory(database: Database) -> Factory:
-    return Factory(database)
