@@ -10,7 +10,7 @@ from playwright.async_api import Browser
 from tests.acceptance.stage import Stage, open_stage
 from tests.access.keyring import Keyring
 from tests.console.browser import Desk, open_browser, open_desk
-from tests.outbound.conftest import serve
+from tests.raw_server import serve
 
 __all__ = ["serve"]
 

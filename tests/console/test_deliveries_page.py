@@ -16,7 +16,7 @@ from tests.console.browser import Desk, open_desk
 from tests.console.test_signing_in import FROM_US, session_of
 from tests.deliveries.rig import answering
 from tests.deliveries.test_deliveries_over_http import attempted, deliveries
-from tests.outbound.conftest import Serve
+from tests.raw_server import Serve
 from tests.replicas.deployment import wait_for
 
 HERE = "/console/deliveries"

@@ -31,7 +31,7 @@ from tests.databases import OpenDatabase
 from tests.deliveries.rig import answering
 from tests.deliveries.test_deliveries_over_http import attempted
 from tests.listing.rows import START, JobRow, add
-from tests.outbound.conftest import Serve
+from tests.raw_server import Serve
 from tests.replicas.deployment import wait_for
 
 SCRIPT = "<script>alert('x')</script>"

@@ -12,7 +12,7 @@ from tests.access.keyring import TENANT, Keyring
 from tests.console.test_signing_in import session_of
 from tests.deliveries.rig import answering
 from tests.deliveries.test_deliveries_over_http import attempted
-from tests.outbound.conftest import Serve
+from tests.raw_server import Serve
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from app.storage.database import Database
 from tests.deliveries.rig import Rig
-from tests.outbound.conftest import serve
+from tests.raw_server import serve
 from tests.storage.factory import HandClock
 from tests.timed import database
 

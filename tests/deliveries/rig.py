@@ -32,7 +32,8 @@ from app.storage.delivery_list import DeliveryList, StoredDelivery
 from app.storage.receivers import ReceiverStore
 from app.storage.tenants import TenantStore
 from app.vault import Vault
-from tests.outbound.conftest import Conversation, RawServer, http
+from tests.outbound.conftest import http
+from tests.raw_server import Conversation, RawServer
 from tests.storage.factory import Factory, HandClock
 
 BASE_URL = "https://gateway.example"

@@ -22,7 +22,8 @@ from app.storage.tenants import OVERLAP
 from tests.databases import OpenDatabase
 from tests.deliveries.rig import Rig, answering, received, swept, webhook_ids
 from tests.deliveries.test_webhooks_document import plain_python
-from tests.outbound.conftest import SOON, Conversation, Serve
+from tests.outbound.conftest import SOON
+from tests.raw_server import Conversation, Serve
 
 UNROUTABLE = "http://192.0.2.1/hook"  #: a network for documents, which nobody allowed
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.crash.processes import running
 from tests.deliveries.rig import Rig, answering, received, swept
-from tests.outbound.conftest import Serve
+from tests.raw_server import Serve
 
 
 async def test_a_delivery_that_was_sent_and_not_recorded_is_sent_again(

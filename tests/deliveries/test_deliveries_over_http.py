@@ -21,7 +21,7 @@ from tests.acceptance.stage import Stage, client, open_stage, serving, settings_
 from tests.access.keyring import Keyring
 from tests.databases import OpenDatabase
 from tests.deliveries.rig import answering, received
-from tests.outbound.conftest import Conversation, RawServer, Serve
+from tests.raw_server import Conversation, RawServer, Serve
 from tests.replicas.deployment import wait_for
 
 

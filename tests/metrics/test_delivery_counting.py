@@ -8,7 +8,7 @@ from app.lifecycle.delivery import ATTEMPTS
 from app.metrics import DELIVERY_OUTCOMES, Metrics, exposition
 from tests.deliveries.rig import Rig, answering, swept
 from tests.metrics.scraped import Scraped
-from tests.outbound.conftest import Serve, serve
+from tests.raw_server import Serve, serve
 
 __all__ = ["serve"]
 

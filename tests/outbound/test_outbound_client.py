@@ -14,7 +14,8 @@ from app.outbound.allow import AllowList
 from app.outbound.client import Answer, OutboundClient
 from app.outbound.errors import ForbiddenAddressError, TooLargeError, UnreachableError, UnreadableError
 from app.outbound.guard import Guard
-from tests.outbound.conftest import DEADLINE, SHORT, SOON, Certificate, Conversation, RawServer, Script, Serve, answers, http
+from tests.outbound.conftest import DEADLINE, SHORT, SOON, Certificate, answers, http
+from tests.raw_server import Conversation, RawServer, Script, Serve
 
 
 def client(allow: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> OutboundClient:

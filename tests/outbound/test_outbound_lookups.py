@@ -14,7 +14,8 @@ from app.outbound.client import OutboundClient
 from app.outbound.errors import UnreachableError
 from app.outbound.guard import Guard
 from app.outbound.lookups import Lookups
-from tests.outbound.conftest import DEADLINE, SHORT, Serve, answers
+from tests.outbound.conftest import DEADLINE, SHORT, answers
+from tests.raw_server import Serve
 
 
 class MuteResolver:

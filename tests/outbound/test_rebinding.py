@@ -11,8 +11,9 @@ from app.outbound.allow import AllowList
 from app.outbound.client import OutboundClient
 from app.outbound.errors import ForbiddenAddressError, UnreachableError
 from app.outbound.guard import Guard
-from tests.outbound.conftest import DEADLINE, RawServer, Serve, answers
+from tests.outbound.conftest import DEADLINE, answers
 from tests.outbound.name_server import NameServer, name_server
+from tests.raw_server import RawServer, Serve
 
 
 async def outer_and_inner(serve: Serve) -> tuple[RawServer, RawServer]:

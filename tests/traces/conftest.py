@@ -1,5 +1,5 @@
 """Receivers of deliveries, as the tests of what goes out have them."""
 
-from tests.outbound.conftest import serve
+from tests.raw_server import serve
 
 __all__ = ["serve"]

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from app.gateway import Seams
 from tests.acceptance.stage import ADMIN_KEY, SECRET_KEY, UPSTREAM_KEY, Stage, client, open_stage
 from tests.deliveries.rig import answering, received
-from tests.outbound.conftest import Serve
+from tests.raw_server import Serve
 from tests.traces.recording import Overheard, Recording, facts, linked, place
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -36,7 +36,8 @@ from app.lifecycle.answers import (
 )
 from app.lifecycle.request import GenerationRequest
 from app.upstream.client import BODY_MAX, Timeouts, UpstreamClient
-from tests.upstream.conftest import Conversation, Script, Serve, http
+from tests.raw_server import Conversation, Script, Serve
+from tests.upstream.conftest import http
 
 KEY = "sk-very-secret-key"
 TOKEN = "tok_0123456789abcdef0123"
@@ -244,7 +245,7 @@ async def test_a_tls_handshake_that_fails_is_proof(serve: Serve, connect: Connec
 async def test_a_certificate_that_nobody_signed_is_proof(serve: Serve, connect: Connect) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(Path(__file__).with_name("nobody_signed_this.pem"))
-    server = await serve(answering(http(ACCEPTED)), tls)
+    server = await serve(answering(http(ACCEPTED)), tls=tls)
     answer = await submit(connect(server.url))
     assert isinstance(answer, Refused)
     assert answer.reason is Refusal.NOT_CONNECTED
@@ -399,7 +400,7 @@ async def test_an_answer_beyond_the_cap_is_not_read_to_its_end(serve: Serve, con
     server = await serve(endless_body)
     answer = await submit(connect(server.url))
     assert answer == Unproven("the answer is too long (_TooLongError)")
-    await server.closed.get()
+    await server.ended.get()
 
 
 async def test_an_answer_as_long_as_the_cap_is_read(serve: Serve, connect: Connect) -> None:
@@ -500,7 +501,7 @@ async def test_a_submit_after_the_idle_connection_was_closed_arrives_once(serve:
     client = connect(server.url)
     for number in (1, 2, 3):
         assert await submit(client) == Accepted("n43abc", "IN_PROGRESS")
-        await server.closed.get()
+        await server.ended.get()
         assert (server.connections, len(server.requests)) == (number, number)
 
 
@@ -578,7 +579,7 @@ async def test_our_own_cancellation_propagates(serve: Serve, connect: Connect) -
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await server.closed.get()
+    await server.ended.get()
 
 
 # Answers, end to end
