@@ -54,8 +54,8 @@ class Database:
         self._clock = clock if clock is not None or not self.is_sqlite else system_clock
         self._writer = sqlite_engine(url, read_only=False) if self.is_sqlite else postgresql_engine(url)
         self._reader = sqlite_engine(url, read_only=True) if self.is_sqlite else self._writer
-        self._one_go = OneGo(one_go_engine(url, read_only=False)) if self.is_sqlite else None
-        self._one_look = OneGo(one_go_engine(url, read_only=True)) if self.is_sqlite else None
+        self._one_go = OneGo(one_go_engine(url, read_only=False), commits=True) if self.is_sqlite else None
+        self._one_look = OneGo(one_go_engine(url, read_only=True), commits=False) if self.is_sqlite else None
         self._writing = asyncio.Lock()
         self._asker = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -18,14 +18,18 @@ Work = Callable[[AsyncConnection], Coroutine[Any, Any, Result]]
 
 
 class OneGo:
-    """A thread with a connection of its own. `dispose` of it."""
+    """A thread with a connection of its own. `dispose` of it.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    Args:
+        commits: whether what it ran is committed; what only reads is rolled back, as everywhere.
+    """
+
+    def __init__(self, engine: Engine, *, commits: bool) -> None:
+        self.engine, self._commits = engine, commits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
 
     async def run(self, work: Work[Result]) -> Result:
-        """What `work` returns, once it is committed. `work` must wait for nothing but its connection.
+        """What `work` returns, once its transaction has ended. `work` must wait for nothing but its connection.
 
         A caller who stops waiting stops nothing.
         """
@@ -36,7 +40,7 @@ class OneGo:
         self._thread.shutdown()
 
     def _run(self, work: Work[Result]) -> Result:
-        with self.engine.begin() as connection:
+        with self.engine.begin() if self._commits else self.engine.connect() as connection:
             return _at_once(work(cast("AsyncConnection", _Ready(connection))))
 
 
