@@ -35,6 +35,7 @@ class Measure:
     share: float = 0.0  #: or by this share of the first high, where that is more
     an_hour: float | None = None  #: the slope has to be below, surely; None: goes up and down too much to have one
     of_minute: Callable[[Sequence[float]], float] = median  #: what stands for a minute; `max` where a moment is bad enough
+    of_part: Callable[[Sequence[float]], float] = max  #: what stands for a part of the run
     fills: bool = False  #: history: rises until the pruner comes, each ten minutes; so halves are compared, not quarters
 
     @property
@@ -52,8 +53,8 @@ class Slope:
 @dataclass(frozen=True)
 class Trend:
     measure: Measure
-    first: float  #: the high of the first part
-    last: float  #: the high of the last part
+    first: float  #: what stands for the first part: its high, as a rule
+    last: float  #: the same of the last part
     slope: Slope
     later: Slope  #: of the second half of what is judged
     highest: float  #: of all samples, the first third's too
@@ -90,7 +91,7 @@ MEASURES = (
     Measure("accept p99 ms", 50, share=0.5, an_hour=100),
     Measure("open submissions", 20, share=0.25, of_minute=max, fills=True),
     Measure("deliveries pending", 20, share=0.3, of_minute=max, fills=True),  # the third try is half an hour after the second
-    Measure("dead tuples", 2_000, share=0.5, of_minute=max, fills=True),
+    Measure("dead tuples", 2_000, share=0.5, of_part=median, fills=True),
     Measure("database mib", 1, share=0.1, of_minute=max, fills=True),
 )
 _ROWS, _DEAD, _SIZE = "rows of ", "dead tuples of ", "mib of "
@@ -101,7 +102,9 @@ def measures_of(sample: Mapping[str, float]) -> list[Measure]:
     """All that are judged: those above, and of each table in this sample the rows, the dead tuples and the size.
 
     A file never shrinks by itself and its space is used again, so a table is as large as it has ever had to be: level once
-    the pruner takes as much as comes. What nobody prunes shows in its rows.
+    the pruner takes as much as comes. What nobody prunes shows in its rows. Dead tuples stand high right after the pruner,
+    the higher the faster it is done before autovacuum comes by; what autovacuum can never take shows between, so of them it
+    is the medians that are compared.
     """
     tables = [name.removeprefix(_ROWS) for name in sample if name.startswith(_ROWS)]
     return [*MEASURES, *(measure for table in tables if table != KEPT_FOR_GOOD for measure in measures_of_table(table))]
@@ -110,7 +113,7 @@ def measures_of(sample: Mapping[str, float]) -> list[Measure]:
 def measures_of_table(table: str) -> list[Measure]:
     return [
         Measure(f"{_ROWS}{table}", 100, share=0.15, of_minute=max, fills=True),
-        Measure(f"{_DEAD}{table}", 500, share=0.5, of_minute=max, fills=True),
+        Measure(f"{_DEAD}{table}", 500, share=0.5, of_part=median, fills=True),
         Measure(f"{_SIZE}{table}", 0.5, share=0.15, of_minute=max, fills=True),
     ]
 
@@ -124,7 +127,8 @@ def trend_of(measure: Measure, samples: Sequence[Mapping[str, float]]) -> Trend 
     if len(points) < 2 * measure.parts:
         return None
     part, values = len(points) // measure.parts, [value for _, value in points]
-    first, last, slope, later = max(values[:part]), max(values[-part:]), slope_of(points), slope_of(points[len(points) // 2 :])
+    first, last = measure.of_part(values[:part]), measure.of_part(values[-part:])
+    slope, later = slope_of(points), slope_of(points[len(points) // 2 :])
     can_tell = is_long_enough(minutes) and len(known) >= SEEN * len(samples)
     verdict = _verdict(measure, first, last, (slope, later)) if can_tell else Verdict.UNKNOWN
     return Trend(measure, first, last, slope, later, max(value for _, value in known), verdict)

@@ -108,6 +108,17 @@ def test_history_that_is_pruned_is_level_and_a_table_that_is_not_is_found() -> N
     assert trend(lambda minute: 0.05 * minute, size).verdict is Verdict.GROWS
 
 
+def test_dead_tuples_that_autovacuum_is_late_for_are_level_and_those_it_never_takes_are_not() -> None:
+    _, dead, _ = measures_of_table("events")
+
+    def pruned(minute: float) -> float:
+        """Every ten minutes, and later in the run faster than autovacuum comes by."""
+        return (6_000 if minute < 40 else 17_000) * (minute % 10 < 1)
+
+    assert trend(pruned, dead).verdict is Verdict.LEVEL
+    assert trend(lambda minute: pruned(minute) + 300 * minute, dead).verdict is Verdict.GROWS
+
+
 def test_of_less_than_an_hour_nothing_is_told() -> None:
     assert trend(lambda _: 150, minutes=59).verdict is Verdict.UNKNOWN
     assert trend_of(MEMORY, samples(lambda _: 150, MEMORY, minutes=0.5)) is None
