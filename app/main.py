@@ -12,6 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 from app import __version__, health, openapi, problems
 from app.access.keys import router as keys_router
 from app.access.tenants import router as tenants_router
+from app.audit.router import router as audit_router
 from app.callbacks.router import router as callbacks_router
 from app.config import Settings
 from app.console.router import routers as console_routers
@@ -22,6 +23,7 @@ from app.drop_in.router import router as drop_in_router
 from app.gateway import Gateway, Seams
 from app.images.router import router as images_router
 from app.jobs.batch import router as batch_router
+from app.jobs.doubtful_task import router as doubtful_task_router
 from app.jobs.export import router as export_router
 from app.jobs.listing import router as listing_router
 from app.jobs.quote import router as quote_router
@@ -29,9 +31,7 @@ from app.jobs.router import accept_router
 from app.jobs.router import router as jobs_router
 from app.jobs.timeline import router as timeline_router
 from app.opening import open_gateway
-from app.operations.doubtful_task import router as doubtful_task_router
 from app.operations.router import router as operations_router
-from app.operations.trail import router as audit_router
 from app.request_log import RequestLog
 from app.stats.router import router as stats_router
 from app.stats.scrape import router as metrics_router

@@ -1,4 +1,4 @@
-"""The job that a request names, if its caller may see it; and who asked for what is done to it."""
+"""The job that a request names, if its caller may see it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from fastapi import Request
 
 from app.access.callers import Caller, Scope
 from app.lifecycle.job import Life
-from app.lifecycle.news import By
 from app.problems import not_found
 
 
@@ -28,8 +27,3 @@ async def own_life(request: Request, caller: Caller, job_id: str, scope: Scope) 
     if life is None or not caller.may_see(life.job.tenant):
         raise not_found()
     return life
-
-
-def by_caller(caller: Caller) -> By:
-    """For timelines, and for the audit where it is an operator."""
-    return By(caller.key_id, is_operator=caller.is_admin)

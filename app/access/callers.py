@@ -12,6 +12,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from app.access.api_key import hash_key
 from app.access.last_use import LastUse
 from app.access.scope import Scope
+from app.lifecycle.news import By
 from app.problems import scope_missing, unauthorized
 from app.storage.grouped import GroupedWriter
 from app.storage.keys import KeyStore, StoredKey
@@ -30,6 +31,11 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         return Scope.ADMIN in self.scopes
+
+    @property
+    def by(self) -> By:
+        """Who does it: for timelines, and for the audit where it is an operator."""
+        return By(self.key_id, is_operator=self.is_admin)
 
     def require(self, scope: Scope) -> None:
         """Raises Problem 403 where the key lacks the scope; `admin` includes all."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.audit.router import ActView
 from app.console.words import number, plain
-from app.operations.trail import ActView
 from app.storage.audit import COMMAND_LINE, START
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.audit.router import AuditPage, AuditQuery, list_acts
 from app.clock import system_clock
 from app.console.acts import shown_act
 from app.console.address import address
@@ -12,7 +13,6 @@ from app.console.page import PageRoute, page
 from app.console.query import query_of
 from app.console.refusal import reason
 from app.console.visitor import Visitor
-from app.operations.trail import AuditPage, AuditQuery, list_acts
 from app.problems import Problem
 
 router = APIRouter(prefix="/console", include_in_schema=False, route_class=PageRoute)

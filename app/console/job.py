@@ -25,11 +25,11 @@ from app.console.visitor import Visitor
 from app.deliveries.router import show_deliveries
 from app.deliveries.views import DeliveryView, JobDeliveries
 from app.job_view import CanceledView, ImageView, JobView
+from app.jobs.doubtful_task import check_job, name_candidate
 from app.jobs.router import cancel_job, retry_job, show_job
 from app.lifecycle.delivery import DeliveryState
 from app.lifecycle.job import Life, PictureState
 from app.lifecycle.states import ErrorCode, Outcome
-from app.operations.doubtful_task import check_job, name_candidate
 from app.own_job import own_life
 from app.problems import Problem
 from app.storage.receipts import StoredReceipt

@@ -17,7 +17,7 @@ from app.jobs.retry import why_not_again
 from app.jobs.waiting import PreferredWait, waited
 from app.lifecycle.news import CancelAsked
 from app.lifecycle.transitions import Effect
-from app.own_job import by_caller, own_life
+from app.own_job import own_life
 from app.plain_route import PlainRoute
 from app.problems import Problem, not_found
 from app.response_headers import headers
@@ -95,7 +95,7 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: str) -> Re
     """200 when nothing was sent: it costs nothing. 202 when it may be running upstream, which has no cancel: nothing is sent
     again, and the job ends `canceled` whatever the upstream says. Repeating it changes nothing."""
     life = await own_life(request, caller, job_id, Scope.JOBS_WRITE)
-    change = await request.state.gateway.settlement.record(life.job.job_id, CancelAsked(by_caller(caller)))
+    change = await request.state.gateway.settlement.record(life.job.job_id, CancelAsked(caller.by))
     if change is None:
         raise not_found()
     if change.effect is Effect.REFUSED:
@@ -136,6 +136,6 @@ async def retry_job(
     intake, reason = request.state.gateway.intake, why_not_again(life, accept_double_billing)
     if reason and not await intake.retried([life.job.job_id]):
         raise reason
-    taken = await intake.retry(life, by_caller(caller))
+    taken = await intake.retry(life, caller.by)
     view = await described(request, taken.lives[0], new=taken.created)
     return job_answer(view, *accepted(taken, {"Location": view.links.self}))

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
+from app.audit.router import ActView
 from app.console.acts import ACTS, shown_act
-from app.operations.trail import ActView
 from app.storage.audit import START
 from tests.acceptance.stage import ADMIN_KEY, Stage, client
 from tests.access.keyring import Keyring

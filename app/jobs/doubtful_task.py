@@ -12,7 +12,7 @@ from app.answers import base_url, body_of, job_answer, problem_responses
 from app.bodies import read_model
 from app.job_view import JobView, job_view
 from app.lifecycle.news import Asked, CandidateNamed, CheckAsked
-from app.own_job import by_caller, own_life
+from app.own_job import own_life
 from app.problems import Problem, not_found
 from app.response_headers import headers
 from app.whole_number import WHOLE
@@ -49,7 +49,7 @@ async def check_job(request: Request, caller: CurrentCaller, job_id: str) -> Res
     """Brings the next check of each of its tasks forward to now, as a callback does; checks stay 2 s apart, and wait while the
     gate is shut for them. The job's timeline tells what they read. Repeating it before a check has begun changes nothing."""
     life = await own_life(request, caller, job_id, Scope.ADMIN)
-    return await _asked(request, life.job.job_id, CheckAsked(by_caller(caller)))
+    return await _asked(request, life.job.job_id, CheckAsked(caller.by))
 
 
 @router.post(
@@ -69,7 +69,7 @@ async def name_candidate(request: Request, caller: CurrentCaller, job_id: str) -
     timeline then tells. At most three candidates a send. Repeating it changes nothing."""
     life = await own_life(request, caller, job_id, Scope.ADMIN)
     body = await read_model(request, CandidateRequest, limit=BODY_MAX)
-    return await _asked(request, life.job.job_id, CandidateNamed(body.task_id, body.submission, by_caller(caller)))
+    return await _asked(request, life.job.job_id, CandidateNamed(body.task_id, body.submission, caller.by))
 
 
 async def _asked(request: Request, job_id: object, news: Asked) -> Response:
