@@ -49,6 +49,13 @@ from tests.benchmarks.servers import KEY, Server, baseline, gateway
 from tests.benchmarks.wrk import Load, post_callbacks
 from tests.databases import Postgres
 
+NOTE = """
+What is missed is missed while one process does all at once: for each callback that it takes in with 32 connections it makes
+a check of the upstream and settles a job, and it accepts and sends fifty more jobs a second, while the usual endpoint only
+writes down what it was told. The processor of that one process is the limit. Where the checks are held to a rate, as an
+upstream's limits do, or made by a worker beside the API, the first series is what an endpoint does.
+"""
+
 CONNECTIONS = (32, 128)
 WARM = 2  #: seconds
 FULL = 5  #: seconds; a run with less only shows whether it works

@@ -57,9 +57,11 @@ async def _costs(rounds: int) -> dict[str, float]:
     options = EmulatorOptions(run_seconds=(3600, 3600))
     with tempfile.TemporaryDirectory() as folder:
         async with open_stage(sqlite_url(Path(folder) / "gateway.db"), options, Seams(clock=clock)) as stage:
-            old = await _token_of(stage, 1)
+            await stage.run(prompt="A job that is over [[run=0.1]]")
+            old = _token_of(stage, 1)
             clock.advance(seconds=timedelta(hours=25).total_seconds())
-            good = await _token_of(stage, 2)
+            await _running(stage)
+            good = _token_of(stage, 2)
             tokens = {UNKNOWN: "A" * 43, "short": "x", "long": "A" * 4000, "with slashes": "a/b/c", "old": old, GOOD: good}
             return {kind: median(times) for kind, times in (await _measured(stage, tokens, rounds)).items()}
 
@@ -81,12 +83,15 @@ async def _measured(stage: Stage, tokens: Mapping[str, str], rounds: int) -> dic
     return spent
 
 
-async def _token_of(stage: Stage, number: int) -> str:
-    """The token that the task number `number` calls back with."""
+async def _running(stage: Stage) -> None:
     job = await stage.accept()
     async with asyncio.timeout(60):
         while (await stage.api.get(f"/jobs/{job['id']}")).json()["state"] != "running":
             pass
+
+
+def _token_of(stage: Stage, number: int) -> str:
+    """The token that the task number `number` calls back with."""
     return str(stage.tasks()[number - 1]["callback_url"]).rpartition("/")[2]
 
 
