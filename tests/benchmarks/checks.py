@@ -5,8 +5,7 @@ own, counts what it is asked: the baseline is the permitted rate. What is used b
 the lowest rate when each check is taken off, at what each one more costs up to the highest rate. At a higher rate claims are
 larger, not more, so this is what the duties take that find nothing, and the transactions: some five claims a second, and as
 many in which readings are written down, whatever each brings. Then none is due for an hour, and the processor is watched: the
-gateway's process, and all of PostgreSQL, in cores. Short trials with five thousand came out on both sides of the goal for what
-the gateway's process uses beyond the checks, so a whole run may miss it.
+gateway's process, and all of PostgreSQL, in cores.
 
 The sweeps are those of the duties: claims of fifty due submissions and of fifty queued jobs, and looks that find nothing due
 for these, for deliveries, pictures, jobs to prune, and operations. They are made in turn with a thousand and with a million
