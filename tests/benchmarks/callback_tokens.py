@@ -74,8 +74,9 @@ async def _measured(stage: Stage, tokens: Mapping[str, str], rounds: int) -> dic
         for number in range(rounds + 20):
             random.shuffle(kinds)
             for kind in kinds:
+                request = upstream.build_request("POST", f"/callbacks/{tokens[kind]}", content=BODY)  # a long one takes longer
                 began = time.perf_counter()
-                answer = await upstream.post(f"/callbacks/{tokens[kind]}", content=BODY)
+                answer = await upstream.send(request)
                 took = (time.perf_counter() - began) * 1000
                 assert answer.status_code == (204 if kind == GOOD else 404), (kind, answer.text)
                 if number >= 20:  # the first ones open connections
