@@ -70,7 +70,7 @@ class Submission:
     late_result: Mapping[str, Any] | None = None  #: what came after the job was settled
     answered_at: datetime | None = None  #: when its own answer, or an adopting check, gave the task id
     closed_at: datetime | None = None  #: when its books were closed
-    excused: timedelta = timedelta(0)  #: time in which checks were impossible; moves its deadlines
+    excused: timedelta = timedelta(0)  #: time in which checks were impossible; moves its deadlines, not its wait for a callback
 
     @property
     def is_open(self) -> bool:

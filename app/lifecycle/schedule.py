@@ -15,11 +15,11 @@ AFTER_A_CALLBACK = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10))
 
 
 def wait_until(s: Submission, policy: Policy) -> datetime:
-    """Until when an unconfirmed submission waits for its callback.
+    """Until when an unconfirmed submission waits for its callback, which comes or does not whether or not checks are possible.
 
     Without a public address nobody will call back: there is nothing to wait for after the lease.
     """
-    return s.sent_at + s.excused + (policy.unconfirmed_wait if policy.callbacks_expected else policy.lease)
+    return s.sent_at + (policy.unconfirmed_wait if policy.callbacks_expected else policy.lease)
 
 
 def deadline(s: Submission, policy: Policy) -> datetime:
@@ -67,11 +67,11 @@ def due_at(life: Life, s: Submission, policy: Policy) -> datetime | None:
 def overdue(life: Life, s: Submission, now: datetime, policy: Policy, *, checks_possible: bool) -> news.Timer | None:
     """The timer that has run out for this submission, if any.
 
-    Only a lease runs while checks are impossible: the other deadlines promise a last look first. So what can be checked must
-    have been looked at since its time was over, however long nobody was there to look.
+    Only a lease and the wait for a callback run while checks are impossible: the other deadlines promise a last look first. So
+    what can be checked must have been looked at since its time was over, however long nobody was there to look.
     """
     timer = _timer_of(life, s)
-    if timer is None or (not checks_possible and timer is not news.LeaseExpired):
+    if timer is None or not (checks_possible or timer is news.LeaseExpired or _is_mere_wait(timer, life)):
         return None
     expiry = _expiry(timer, life, s, policy)
     if expiry is None or expiry > now:
@@ -105,11 +105,16 @@ def _timer_of(life: Life, s: Submission) -> type[news.Timer] | None:
 def _expiry(timer: type[news.Timer], life: Life, s: Submission, policy: Policy) -> datetime | None:
     if timer is news.LeaseExpired:
         return s.lease_until
-    if timer is news.WaitOver and not any(other.candidates for other in life.submissions):
+    if _is_mere_wait(timer, life):
         return wait_until(s, policy)
     if timer is news.HardDeadlinePassed:  # while a younger submission may still end, the job is not given up
         return max(hard_deadline(other, policy) for other in life.submissions if other.is_open)
     return hard_deadline(s, policy)
+
+
+def _is_mere_wait(timer: type[news.Timer], life: Life) -> bool:
+    """For a callback, that is; where one named a task already, it is the task's answer that is waited for."""
+    return timer is news.WaitOver and not any(s.candidates for s in life.submissions)
 
 
 def _spread(s: Submission) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, func, select
+from sqlalchemy import Integer, Select, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.lifecycle import schedule
@@ -20,6 +20,7 @@ from app.storage import tables as t
 from app.storage.database import Database
 from app.storage.gate_row import lock_gate, write_gate
 from app.storage.horizon import Horizon
+from app.storage.literals import NAMES_A_TASK, UNCONFIRMED
 from app.storage.lives import load
 from app.storage.many import update_many
 from app.storage.types import Instant
@@ -50,6 +51,17 @@ _FROM_THE_FIRST = (
 )
 _FROM_THE_FLOOR = _FROM_THE_FIRST.where(_S.due_at >= _FLOOR)
 _NEXT = select(func.min(_S.due_at)).where(_DUE, _S.due_at > _NOW)
+
+#: Nobody has named a task of them, so only their time can end them. They are few, and found among the unconfirmed jobs.
+_AWAITS_CALLBACK = (t.jobs.c.job_id == _S.job_id) & UNCONFIRMED & _DUE & ~NAMES_A_TASK & _UNANSWERED
+_WAITED_OUT = (
+    select(_S.job_id, _S.number)
+    .where(_AWAITS_CALLBACK, _S.due_at <= _NOW)
+    .order_by(_S.due_at)
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True, of=t.submissions)
+)
+_NEXT_WAITED_OUT = select(func.min(_S.due_at)).where(_AWAITS_CALLBACK, _S.due_at > _NOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,8 @@ class DueStore:
     async def claim_due(self, limit: int, gate_policy: GatePolicy, policy: Policy) -> DueClaim:
         """Takes up to `limit` due submissions by pushing their due time past a lease; as many as the gate permits checks.
 
-        Senders whose lease ran out need no permit, and are looked for also while checks are shut or too many.
+        Senders whose lease ran out need no permit, and are looked for also while checks are shut or too many. While checks are
+        shut, those are taken too that wait for nothing but a callback: no check can end their wait.
         """
         async with self.database.writing() as connection:
             gate = await lock_gate(connection)
@@ -98,7 +111,10 @@ class DueStore:
                 gate = reopened
             lost = await self._lost_senders(connection, limit, now)
             permits = check_permits(gate, limit - len(lost), now, gate_policy)
-            due = await self._due(connection, permits.count, now)
+            if shut := not (permits.count or gate.checks_possible):
+                due = await self._waited_out(connection, limit - len(lost), now)
+            else:
+                due = await self._due(connection, permits.count, now)
             rows = [*lost, *due]
             lives = await load(connection, {job_id for job_id, _ in rows}) if rows else {}
             taken = tuple(
@@ -110,8 +126,11 @@ class DueStore:
                 await write_gate(connection, gate, gate_after, now)
             if len(rows) == limit:
                 retry_at: datetime | None = now  # there may be more
+            elif shut:
+                next_out = await self._next_due(connection, _NEXT_WAITED_OUT, now)
+                retry_at = min(filter(None, (permits.retry_at, next_out)), default=None)
             else:
-                retry_at = permits.retry_at if len(due) == permits.count else await self._next_due(connection, now)
+                retry_at = permits.retry_at if len(due) == permits.count else await self._next_due(connection, _NEXT, now)
         return DueClaim(taken, gate, now, retry_at, time.monotonic() - began)
 
     async def leased(self) -> list[tuple[UUID, int]]:
@@ -138,6 +157,12 @@ class DueStore:
             self.horizon.reached(rows[-1].due_at)
         return [(row.job_id, row.number) for row in rows]
 
+    async def _waited_out(self, connection: AsyncConnection, limit: int, now: datetime) -> list[tuple[UUID, int]]:
+        if not limit:
+            return []
+        rows = await connection.execute(_WAITED_OUT, {"now": now, "limit": limit})
+        return [(row.job_id, row.number) for row in rows]
+
     async def _lease(self, connection: AsyncConnection, taken: Sequence[DueSubmission], now: datetime, policy: Policy) -> None:
         """A timer is no look: `checked_at` is written only where a check follows."""
         leased = [
@@ -151,9 +176,9 @@ class DueStore:
         ]
         await update_many(connection, t.submissions, leased)
 
-    async def _next_due(self, connection: AsyncConnection, now: datetime) -> datetime | None:
+    async def _next_due(self, connection: AsyncConnection, of: Select[datetime], now: datetime) -> datetime | None:
         """What is due already and was not taken is held by somebody, who will not be done sooner for being asked at once."""
-        found: datetime | None = (await connection.execute(_NEXT, {"now": now})).scalar_one()
+        found: datetime | None = (await connection.execute(of, {"now": now})).scalar_one()
         return max(found, now + TOGETHER) if found else None
 
 

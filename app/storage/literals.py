@@ -17,7 +17,9 @@ def literal_of(one: StrEnum) -> ColumnElement[str]:
 
 
 QUEUED = t.jobs.c.state == literal_column("'queued'")
+UNCONFIRMED = t.jobs.c.state == literal_column("'unconfirmed'")
 OPEN = t.submissions.c.outcome == literal_column("'open'")
+NAMES_A_TASK = t.submissions.c.candidates != literal_column("'[]'")  #: a callback of it, or an operator, did
 READ_TO_THE_END = t.submissions.c.outcome.in_([literal_of(o) for o in Outcome if o in states.READ_TO_THE_END])
 PENDING = t.deliveries.c.state == literal_column("'pending'")
 #: Each by itself, so that an index that begins with the priority can be sought for one.

@@ -19,18 +19,14 @@ from app.storage.database import Database
 from app.storage.gate_row import lock_gate, write_gate
 from app.storage.horizon import Horizon
 from app.storage.lanes import Lanes
-from app.storage.literals import OPEN, PRIORITY, QUEUED
+from app.storage.literals import NAMES_A_TASK, OPEN, PRIORITY, QUEUED
 from app.storage.lives import Decide, apply_locked, lock
 from app.storage.types import Instant
 
 #: Named one by one: without its first column SQLite takes another index.
 _ANY_PRIORITY = t.jobs.c.priority.in_(PRIORITY.values())
 _NEXT = select(func.min(t.jobs.c.due_at)).where(QUEUED, _ANY_PRIORITY, t.jobs.c.due_at > bindparam("now", type_=Instant))
-_HAS_CANDIDATE = (
-    select(literal_column("1"))
-    .where(t.submissions.c.job_id == t.jobs.c.job_id, t.submissions.c.candidates != literal_column("'[]'"))
-    .exists()
-)
+_HAS_CANDIDATE = select(literal_column("1")).where(t.submissions.c.job_id == t.jobs.c.job_id, NAMES_A_TASK).exists()
 
 
 @dataclass(frozen=True, slots=True)

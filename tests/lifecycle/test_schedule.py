@@ -177,25 +177,27 @@ def test_no_clock_runs_for_closed_books(life: Callable[[], Life]) -> None:
     assert life().submission(1).due_at is None
 
 
-def test_only_a_lease_runs_while_checks_are_impossible() -> None:
+def test_only_a_lease_and_the_wait_for_a_callback_run_while_checks_are_impossible() -> None:
     at = SENT_AT + timedelta(days=2)
 
     assert _overdue(submitting(), at, checks_possible=False) == LeaseExpired(1)
-    for situation in ("unconfirmed", "running", "failed", "canceled"):
-        life = looked_at(LIVES[situation](), at)
+    assert _overdue(unconfirmed(), at, checks_possible=False) == WaitOver(1)
+    for unseen in (running(), _named(unconfirmed()), LIVES["failed"](), LIVES["canceled"]()):
+        life = looked_at(unseen, at)
         assert _overdue(life, at, checks_possible=False) is None
         assert _overdue(life, at) is not None
 
 
 @pytest.mark.parametrize("situation", ["unconfirmed", "running", "failed"])
-def test_excused_time_moves_every_deadline(situation: str) -> None:
+def test_excused_time_moves_the_deadlines_and_not_the_wait_for_a_callback(situation: str) -> None:
     life = LIVES[situation]()
     hours = timedelta(hours=3)
     excused = life.with_submission(replace(life.submission(1), excused=hours))
     s, was = excused.submission(1), life.submission(1)
 
-    for moment in (schedule.wait_until, schedule.deadline, schedule.hard_deadline):
+    for moment in (schedule.deadline, schedule.hard_deadline):
         assert moment(s, POLICY) == moment(was, POLICY) + hours
+    assert schedule.wait_until(s, POLICY) == schedule.wait_until(was, POLICY)
 
 
 def test_an_excused_job_is_not_given_up_at_its_old_deadline() -> None:

@@ -13,9 +13,9 @@ from sqlalchemy import select
 from app.lifecycle import gate as gates
 from app.lifecycle.answers import NoAnswer, StillGoing
 from app.lifecycle.gate import GatePolicy, Shut
-from app.lifecycle.news import CalledBack, CheckAsked, Checked, HardDeadlinePassed, LeaseExpired
+from app.lifecycle.news import CalledBack, CheckAsked, Checked, HardDeadlinePassed, LeaseExpired, WaitOver
 from app.lifecycle.policy import Policy
-from app.lifecycle.states import JobState
+from app.lifecycle.states import ErrorCode, JobState
 from app.storage import tables as t
 from app.storage.due import TOGETHER, DueClaim, DueStore
 from app.storage.gate_row import GateStore
@@ -216,16 +216,55 @@ async def test_what_an_operator_asked_for_is_due_now_and_told_to_the_checker_onc
 # --- while checks are shut -----------------------------------------------------------------------------------------------
 
 
-async def test_while_checks_are_shut_only_lost_senders_are_looked_for(factory: Factory, clock: HandClock) -> None:
+async def test_while_checks_are_shut_no_task_is_looked_at(factory: Factory, clock: HandClock) -> None:
     await factory.in_state(JobState.RUNNING)
+    named = await factory.in_state(JobState.UNCONFIRMED)
+    await factory.tell(named.job.job_id, CalledBack(1, "task-of-a-callback"))
     unanswered = await factory.in_state(JobState.SUBMITTING)
     await shut_checks(factory)
-    clock.advance(hours=2)
+    clock.advance(days=2)
     shut = await claim(factory)
     assert job_ids(shut) == [unanswered.job.job_id]
     assert shut.gate.checks_shut is Shut.BAD_KEY
-    await factory.apply((unanswered.job.job_id, LeaseExpired(1)))
     clock.now += LEASE
+    await factory.apply((unanswered.job.job_id, CalledBack(1, "another-task")), (unanswered.job.job_id, LeaseExpired(1)))
+    assert (await claim(factory)).taken == ()
+
+
+@pytest.mark.parametrize("why", [Shut.BAD_KEY, Shut.TASKS_MISSING])
+async def test_while_checks_are_shut_the_wait_for_a_callback_ends_in_its_time(
+    factory: Factory, clock: HandClock, why: Shut
+) -> None:
+    """Also where a callback came that named nothing."""
+    for _ in range(3):
+        await factory.in_state(JobState.RUNNING)
+    ids = [(await factory.in_state(JobState.UNCONFIRMED)).job.job_id for _ in range(2)]
+    await factory.apply((ids[1], CalledBack(1, None)))
+    clock.now += factory.policy.unconfirmed_wait - timedelta(seconds=1)
+    await shut_checks(factory, why)
+    early = await claim(factory)
+    assert (early.taken, early.retry_at) == ((), (await factory.find(ids[0])).submissions[0].due_at)
+    assert early.retry_at is not None
+    clock.now = early.retry_at
+    made = await claim(factory)
+    assert {due.life.job.job_id: due.timer for due in made.taken} == dict.fromkeys(ids, WaitOver(1))
+    for job_id in ids:
+        ended = (await factory.tell(job_id, WaitOver(1))).job
+        assert ended.error is not None
+        assert (ended.state, ended.error.code) == (JobState.FAILED, ErrorCode.SUBMISSION_UNCONFIRMED)
+    assert (await claim(factory)).retry_at == clock.now + UNLIMITED.probe_every - timedelta(seconds=1), "the probe"
+
+
+async def test_waits_that_are_over_are_taken_no_more_at_once_than_there_is_room_for(factory: Factory, clock: HandClock) -> None:
+    for _ in range(3):
+        await factory.in_state(JobState.UNCONFIRMED)
+    lost = await factory.in_state(JobState.SUBMITTING)
+    clock.advance(hours=1)
+    await shut_checks(factory)
+    first = await claim(factory, limit=2)
+    assert (len(first.taken), first.taken[0].life.job.job_id, first.retry_at) == (2, lost.job.job_id, clock.now)
+    assert len((await claim(factory, limit=1)).taken) == 1
+    assert len((await claim(factory)).taken) == 1
     assert (await claim(factory)).taken == ()
 
 

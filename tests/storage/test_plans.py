@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from app.lifecycle.gate import GatePolicy
+from app.lifecycle.gate import GatePolicy, Shut, shut_checks
 from app.lifecycle.ownership import hash_token, new_token
 from app.lifecycle.states import JobState
 from app.storage.database import Database
 from app.storage.due import DueStore
+from app.storage.gate_row import GateStore
 from app.storage.history import HistoryStore
 from app.storage.intake import IntakeStore, Order
 from app.storage.job_filter import JobFilter
@@ -179,6 +180,14 @@ async def test_lost_senders_are_found_in_their_index(history: Factory) -> None:
     )
     assert_served_by(plan, "submissions_leased", "submissions")
     assert_unsorted(plan)
+
+
+async def test_waits_that_are_over_are_found_among_the_unconfirmed_jobs_while_checks_are_shut(history: Factory) -> None:
+    await GateStore(history.database).change(lambda gate, now: shut_checks(gate, Shut.BAD_KEY, now, POLICY))
+    store = DueStore(history.database)
+    for statement in (r"unconfirmed.*ORDER BY submissions.due_at", r"min\(submissions.due_at\).*unconfirmed"):
+        (plan,) = await plans(history.database, lambda: store.claim_due(100, POLICY, history.policy), statement)
+        assert_served_by(plan, "jobs_state_newest", "jobs")
 
 
 async def test_a_lease_touches_only_the_rows_that_it_takes(history: Factory) -> None:
