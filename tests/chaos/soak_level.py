@@ -67,10 +67,10 @@ MEMORY_AN_HOUR = 2.0
 
 
 def _of(process: str) -> list[Measure]:
-    """A leaked descriptor stays open, so the median of a minute has it; what is open for one call is in single samples."""
+    """Of descriptors the lows are compared: a pool opens and closes some, and what has leaked stays open, so it lifts these."""
     return [
         Measure(f"{process} resident mib", 3, an_hour=MEMORY_AN_HOUR),
-        Measure(f"{process} descriptors", 1, an_hour=2),
+        Measure(f"{process} descriptors", 1, of_minute=min, of_part=min),
         Measure(f"{process} threads", 1, an_hour=2),
         Measure(f"{process} cores", 0.05, share=0.25, an_hour=0.1),
     ]

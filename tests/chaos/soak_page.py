@@ -61,7 +61,8 @@ and the share of the requests that it strikes.
 
 The first third of the run is not judged: what starts up, and a history that no retention has shortened yet, grows and flattens.
 The rest is condensed to forty points, of an hour's run one a minute: the median of the minute, or for ages and tables its
-highest. *First* and *last* are the highest points of the first and the last quarter of it; for tables, and for what waits for
+highest. *First* and *last* are the highest points of the first and the last quarter of it; of descriptors the lowest, for pools
+open and close them, and what has leaked stays open; for tables, and for what waits for
 long by design, of its halves, since the pruner comes every ten minutes; of dead tuples, the medians of the halves, for right
 after the pruner they stand as high as autovacuum is late. *An hour* is the median slope of all pairs of points,
 with its bounds of 95 percent. Level is what rises no more than it may from first to last, and whose upper bound is at most its

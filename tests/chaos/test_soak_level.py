@@ -92,12 +92,28 @@ def test_what_shrinks_and_what_goes_up_and_down_is_level() -> None:
 
 
 def test_one_descriptor_more_is_level_and_two_are_not() -> None:
-    assert trend(lambda minute: 20 + (minute > 50), DESCRIPTORS).verdict is Verdict.LEVEL
-    assert trend(lambda minute: 20 + 2 * (minute > 50), DESCRIPTORS).verdict is Verdict.GROWS
+    assert trend(lambda minute: 20 + (minute > 45), DESCRIPTORS).verdict is Verdict.LEVEL
+    assert trend(lambda minute: 20 + 2 * (minute > 45), DESCRIPTORS).verdict is Verdict.GROWS
 
 
 def test_descriptors_that_are_open_for_a_moment_are_not_a_leak() -> None:
     assert trend(lambda minute: 20 + 9 * (round(minute * 10) % 97 == 0 and minute > 50), DESCRIPTORS).verdict is Verdict.LEVEL
+
+
+#: Of a worker in an hour with faults, minute by minute: two pools of connections open and close them.
+BREATHING = (
+    33, 33, 34, 42, 41, 40, 40, 40, 39, 41, 40, 40, 38, 38, 38, 37, 38, 39, 39, 39, 41, 40, 38, 38, 38, 38, 38, 38, 39,
+    39, 39, 39, 39, 39, 40, 40, 39, 38, 39, 39, 39, 40, 39, 39, 39, 41, 42, 42, 41, 40, 40, 39, 38, 38, 41, 40, 38, 41,
+    41, 41, 41,
+)  # fmt: skip
+
+
+def test_descriptors_of_pools_are_level_and_four_leaked_in_an_hour_are_found() -> None:
+    def pools(minute: float) -> int:
+        return BREATHING[min(int(minute), 59)]
+
+    assert trend(pools, DESCRIPTORS).verdict is Verdict.LEVEL
+    assert trend(lambda minute: pools(minute) + minute // 15, DESCRIPTORS).verdict is Verdict.GROWS
 
 
 def test_history_that_is_pruned_is_level_and_a_table_that_is_not_is_found() -> None:
