@@ -55,6 +55,12 @@ def _limits(data: Mapping[str, Any]) -> str:
     return f"Set limits: {', '.join(given)}" if given else "Took all limits away"
 
 
+def _began(data: Mapping[str, Any]) -> str:
+    found = data.get("matched", 0)
+    count = f"at least {number(found)} jobs" if data.get("at_least") else "1 job" if found == 1 else f"{number(found)} jobs"
+    return f"Began to {data.get('kind')} {count}"
+
+
 ACTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "dispatch.pause": lambda d: "Paused sending",
     "dispatch.resume": lambda d: "Resumed sending",
@@ -62,7 +68,7 @@ ACTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "job.retry": lambda d: "Retried a job",
     "job.check": lambda d: "Asked for a check of a job",
     "job.candidate": lambda d: f"Named task {d.get('task_id')} as a candidate of a job",
-    "operation.create": lambda d: f"Began to {d.get('kind')} {d.get('matched')} jobs",
+    "operation.create": _began,
     "operation.stop": lambda d: "Stopped an operation",
     "delivery.redeliver": lambda d: "Sent a delivery again",
     "deliveries.recover": lambda d: f"Recovered deliveries since {d.get('since')}",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fastapi import APIRouter, Request, Response
 
 from app.access.callers import Scope
 from app.answers import base_url
+from app.callbacks.receive import SAMPLE_MAX
 from app.clock import system_clock
 from app.console.acts import WITHOUT_KEY
 from app.console.asking import asked, request_with
@@ -39,6 +41,15 @@ router = APIRouter(prefix="/console", include_in_schema=False, route_class=PageR
 OPEN_EVERY, SETTLED_EVERY, REST = 2, 5, 0  #: seconds between two looks; while something is still to come, and after all
 
 
+class Retry(StrEnum):
+    """What a retry of this job does, as the question before it says."""
+
+    NEW = "new"  #: sends the same request again
+    DOUBTFUL = "doubtful"  #: the same, and it may be billed a second time
+    TAKES_OVER = "takes_over"  #: settles at once with the pictures that its task has brought
+    FOUND = "found"  #: nothing: it was retried before
+
+
 @dataclass(frozen=True, slots=True)
 class ShownPicture:
     view: ImageView
@@ -62,11 +73,12 @@ async def show_a_job(request: Request, caller: Visitor, job_id: str, after: int 
         now=now, job=job, life=life, pictures=_pictures(request, job, life, keeps=keeps),
         late=life.late_images if not job.images else (),
         happenings=happenings(part.events), part=part, without_key=WITHOUT_KEY, deliveries=deliveries,
-        receipts=await _receipts(request, life), chart=chart, chart_start=START, width=WIDTH, height=HEIGHT,
-        box_width=BOX_WIDTH, box_height=BOX_HEIGHT, curl=curl_of(job, base_url(request)),
+        receipts=await _receipts(request, life), sample_max=SAMPLE_MAX,
+        chart=chart, chart_start=START, width=WIDTH, height=HEIGHT, box_width=BOX_WIDTH, box_height=BOX_HEIGHT,
+        curl=curl_of(job, base_url(request)),
         every=_every(life, deliveries, keeps=keeps),
         may_write=caller.is_admin or Scope.JOBS_WRITE in caller.scopes,
-        billed_twice=await _may_be_billed_twice(request, job, life),
+        retry=await _what_a_retry_does(request, job, life) if job.links.retry else None,
         can_be_checked=caller.is_admin and any(s.can_be_checked for s in life.submissions),
         wants_a_task=_whose_task_is_unknown(life) if caller.is_admin else [],
     )  # fmt: skip
@@ -96,7 +108,7 @@ async def retry(request: Request, caller: Visitor, job_id: str) -> Response:
         new = await asked(retry_job(request, caller, job_id, accepts), JobView)
     except Problem as problem:
         return say_refusal(request, f"/console/jobs/{job_id}", problem)
-    return go_to(request, f"/console/jobs/{new.id}", "This is the retry: a new job with the same request.")
+    return go_to(request, f"/console/jobs/{new.id}", "This is the retry of that job.")
 
 
 @router.post("/jobs/{job_id}/check")
@@ -143,7 +155,7 @@ def _every(life: Life, deliveries: list[DeliveryView], *, keeps: bool) -> int:
     if not life.job.is_settled:
         return OPEN_EVERY
     to_come = (
-        any(s.is_open for s in life.submissions)
+        any(s.is_open or s.can_be_checked for s in life.submissions)
         or (keeps and any(picture.state is PictureState.PENDING for picture in life.pictures))
         or any(delivery.state is DeliveryState.PENDING for delivery in deliveries)
     )
@@ -155,7 +167,10 @@ def _whose_task_is_unknown(life: Life) -> list[int]:
     return [s.number for s in life.submissions if s.task_id is None and s.outcome in (Outcome.OPEN, Outcome.RELEASED)]
 
 
-async def _may_be_billed_twice(request: Request, job: JobView, life: Life) -> bool:
-    """Whether a retry may cost a second time; one that was made is only found again."""
-    doubtful = job.error is not None and job.error.code is ErrorCode.SUBMISSION_UNCONFIRMED and not life.late_images
-    return doubtful and not await request.state.gateway.intake.retried([job.id])
+async def _what_a_retry_does(request: Request, job: JobView, life: Life) -> Retry:
+    if await request.state.gateway.intake.retried([job.id]):
+        return Retry.FOUND
+    if life.late_images:
+        return Retry.TAKES_OVER
+    doubtful = job.error is not None and job.error.code is ErrorCode.SUBMISSION_UNCONFIRMED
+    return Retry.DOUBTFUL if doubtful else Retry.NEW

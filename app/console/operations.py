@@ -16,6 +16,7 @@ from app.console.form import read_fields
 from app.console.job_search import PATH as JOBS
 from app.console.job_search import JobSearch
 from app.console.page import PageRoute, go_to, page
+from app.console.query import query_of
 from app.console.refusal import say_refusal
 from app.console.visitor import Visitor
 from app.job_query.filters import JobQuery
@@ -32,10 +33,10 @@ PATH = "/console/operations"
 
 
 @router.get("/operations")
-async def show_operations(request: Request, caller: Visitor, cursor: str | None = None) -> Response:
-    found = await asked(list_operations(request, caller, OperationQuery(cursor=cursor)), OperationPage)
+async def show_operations(request: Request, caller: Visitor, cursor: str = "") -> Response:
+    found = await asked(list_operations(request, caller, query_of(OperationQuery, cursor=cursor)), OperationPage)
     shown = [(operation, _search(operation)) for operation in found.operations]
-    return page(request, "operations.html", caller, now=system_clock(), operations=shown, found=found, first=cursor is None)
+    return page(request, "operations.html", caller, now=system_clock(), operations=shown, found=found, first=not cursor)
 
 
 @router.get("/operations/ask")

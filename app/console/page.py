@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode
 
 import structlog
 from fastapi import Request, Response
@@ -141,8 +142,8 @@ def _short(said: str) -> str:
 
 
 def _own(address: str) -> str:
-    parts = urlsplit(address)
-    own = not parts.scheme and not parts.netloc and (parts.path == "/console" or parts.path.startswith("/console/"))
+    path = re.split("[?#]", address, maxsplit=1)[0]
+    own = path == "/console" or path.startswith("/console/")
     return address if own and "\\" not in address and address.isprintable() else "/console"
 
 

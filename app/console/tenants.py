@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from decimal import Decimal
 
 from fastapi import APIRouter, Request, Response
 
@@ -36,7 +37,7 @@ HERE = "/console/tenants"
 WHOLE_LIMITS = ("monthly_credits", "open_jobs_max")
 LIMITS = (*WHOLE_LIMITS, "requests_per_second")
 _WHOLE = re.compile(r"[0-9]{1,12}")
-_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?")
 
 
 @router.get("/tenants")
@@ -74,9 +75,9 @@ async def limit(request: Request, caller: Visitor, name: str) -> Response:
 
 @router.post("/tenants/{name}/rotate-secret")
 async def rotate(request: Request, caller: Visitor, name: str) -> Response:
-    """The answer is the page itself: a secret goes into no cookie and no address."""
-    secret = await asked(rotate_delivery_secret(request, caller, name), DeliverySecretView)
+    """The answer is the page itself: a secret goes into no cookie and no address. So nothing is to fail once it was made."""
     tenant = await asked(show_tenant(request, caller, name), TenantView)
+    secret = await asked(rotate_delivery_secret(request, caller, name), DeliverySecretView)
     return page(request, "new_secret.html", caller, now=system_clock(), secret=secret, tenant=tenant)
 
 
@@ -99,7 +100,7 @@ async def _tenant(
 ) -> Response:
     tenant = await asked(show_tenant(request, caller, name), TenantView)
     secret = await asked(show_delivery_secret(request, caller, name), DeliverySecretView) if caller.is_admin else None
-    limits = {limit: "" if getattr(tenant, limit) is None else f"{getattr(tenant, limit):.12g}" for limit in LIMITS}
+    limits = {limit: _written(getattr(tenant, limit)) for limit in LIMITS}
     return page(
         request, "tenant.html", caller, 422 if wrong else 200,
         now=system_clock(), tenant=tenant, secret=secret, usage=await _usage_of_this_month(request, caller, name),
@@ -139,6 +140,11 @@ def _read(form: Mapping[str, str]) -> dict[str, int | float | None]:
     if wrong:
         raise invalid(wrong)
     return {limit: (int if limit in WHOLE_LIMITS else float)(text) if text else None for limit, text in given.items()}
+
+
+def _written(value: float | None) -> str:
+    """As `_read` reads it again, to the last digit and without an exponent."""
+    return "" if value is None else f"{Decimal(repr(value)).normalize():f}"
 
 
 def _shape(limit: str) -> re.Pattern[str]:

@@ -274,7 +274,8 @@ async def _the_same(connection: AsyncConnection, new: NewOperation) -> Operation
 def _made(new: NewOperation) -> Act:
     what = {"filter": dict(new.filter)} if new.filter is not None else {"jobs": len(new.jobs or ())}
     billing = {"accept_double_billing": True} if new.accept_double_billing else {}
-    data = {"operation_id": str(new.operation_id), "kind": new.kind.value, "matched": new.matched.found, **what, **billing}
+    matched = {"matched": new.matched.found, **({"at_least": True} if new.matched.more else {})}
+    data = {"operation_id": str(new.operation_id), "kind": new.kind.value, **matched, **what, **billing}
     return Act(new.key_id, "operation.create", (new.filter or {}).get("tenant"), data)
 
 

@@ -49,6 +49,12 @@ class Stage:
     async def events(self, job: dict[str, Any]) -> list[str]:
         return [e["type"] for e in (await self.api.get(f"/jobs/{job['id']}/events")).json()["events"]]
 
+    async def until(self, job: dict[str, Any], event: str) -> None:
+        """Returns once the job's timeline tells of it."""
+        async with asyncio.timeout(PATIENCE):
+            while event not in await self.events(job):  # each look is a request: the server works meanwhile
+                pass
+
     def tasks(self) -> list[dict[str, Any]]:
         return self.world.account()["tasks"]
 

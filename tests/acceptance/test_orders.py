@@ -273,8 +273,7 @@ async def test_a_retry_of_what_came_late_settles_at_once_for_nothing(database_ur
     async with open_stage(database_url, unconfirmed_wait="1s") as stage:
         job = await stage.run("A fox [[answer-lost]] [[callback-late=6]]")
         assert job["error"]["code"] == "submission_unconfirmed"
-        while "late_result" not in await stage.events(job):
-            pass
+        await stage.until(job, "late_result")
         answer = await stage.api.post(f"/jobs/{job['id']}/retry")
         new = answer.json()
         assert (answer.status_code, new["state"], new["completed_via"]) == (202, "succeeded", "reuse")

@@ -113,7 +113,7 @@ async def test_a_task_that_never_ends_fails_at_its_deadline_after_a_last_check(d
 
 async def test_a_canceled_job_keeps_what_its_task_still_produced(stage: Stage) -> None:
     accepted = await stage.accept("A street [[run=5]]")
-    await until_event(stage, accepted, "running")
+    await stage.until(accepted, "running")
     answer = await stage.api.post(f"/jobs/{accepted['id']}/cancel")
     assert answer.status_code == 202
     assert answer.json()["upstream_will_bill"] == "yes"
@@ -172,7 +172,7 @@ async def test_a_bad_key_shuts_submits_and_checks(stage: Stage) -> None:
 async def test_a_bad_key_does_not_hold_up_the_end_of_a_wait_for_a_callback(database_url: str) -> None:
     async with open_stage(database_url, unconfirmed_wait="3s") as stage:
         lost = await stage.accept("[[answer-lost]] [[callback-lost]]")
-        await until_event(stage, lost, "answer_lost")
+        await stage.until(lost, "answer_lost")
         stage.world.withdraw_key("sk-emulator")
         await stage.accept()
         await until_gate(stage, "bad_key")
@@ -186,13 +186,6 @@ def stage_rule(notation: str):  # type: ignore[no-untyped-def]
     from app.emulator.fault_plan import FaultRule
 
     return FaultRule.parse(notation)
-
-
-async def until_event(stage: Stage, job: dict[str, object], event: str) -> None:
-    """Returns once the job's timeline tells of it."""
-    async with asyncio.timeout(60):
-        while event not in await stage.events(job):  # each look is a request: the server works meanwhile
-            pass
 
 
 async def until_gate(stage: Stage, reason: str) -> dict[str, dict[str, object]]:

@@ -34,6 +34,12 @@ def test_every_act_on_record_has_its_words() -> None:
     assert all(ACTS[action]({}) for action in actions)
 
 
+def test_an_operation_is_told_with_its_size() -> None:
+    began = ACTS["operation.create"]
+    assert began({"kind": "retry", "matched": 1}) == "Began to retry 1 job"
+    assert began({"kind": "cancel", "matched": 10_000, "at_least": True}) == "Began to cancel at least 10\u202f000 jobs"
+
+
 def test_an_act_of_a_later_release_is_told_by_its_own_name() -> None:
     act = ActView(id=1, at="2026-11-02T09:00:00Z", key_id=START, action="cake.bake", tenant=None, job_id=None, data={})
     shown = shown_act(act)

@@ -66,6 +66,7 @@ async def test_a_filter_that_fits_nothing_is_said_and_kept(admin: httpx.AsyncCli
         answer = await admin.get(HERE, params=query)
         assert answer.status_code == 422, query
         assert said in answer.text
+        assert 'data-every="0"' in answer.text, "what is wrong does not mend itself"
     assert 'value="hooks&lt;b&gt;"' in (await admin.get(HERE, params={"origin": "hooks<b>"})).text
 
 

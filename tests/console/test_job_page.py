@@ -15,9 +15,12 @@ import pytest
 from playwright.async_api import Browser, expect
 from sqlalchemy import insert, update
 
+from app.callbacks.receive import SAMPLE_MAX
 from app.console.curl import curl_of
+from app.console.job import REST, SETTLED_EVERY, _every
 from app.console.timeline import READ_MAX, SHOWN_MAX
 from app.job_view import JobView
+from app.lifecycle.news import CancelAsked, CandidateNamed
 from app.lifecycle.states import JobState
 from app.storage import tables as t
 from app.storage.audit import COMMAND_LINE
@@ -30,6 +33,7 @@ from tests.console.test_signing_in import FROM_US, session_of
 from tests.databases import OpenDatabase
 from tests.deliveries.rig import answering
 from tests.deliveries.test_deliveries_over_http import attempted
+from tests.lifecycle.lives import after, queued_again
 from tests.listing.rows import START, JobRow, add
 from tests.raw_server import Serve
 from tests.replicas.deployment import wait_for
@@ -156,6 +160,19 @@ async def test_a_retry_is_a_job_of_its_own_and_says_whose(stage: Stage, admin: h
     assert f'href="{answer.headers["location"]}"' in (await admin.get(page_of(job))).text, "the old one leads to the new one"
 
 
+async def test_a_retry_that_takes_over_pictures_says_so_and_one_that_was_made_leads_there(
+    stage: Stage, admin: httpx.AsyncClient
+) -> None:
+    job = await stage.accept("A street [[run=1]]")
+    await stage.until(job, "running")
+    await stage.api.post(f"/jobs/{job['id']}/cancel")
+    canceled = await stage.settled(job)
+    assert (canceled["state"], len(canceled["images"])) == ("canceled", 1)
+    assert "the retry takes over its pictures, for 0 credits" in (await admin.get(page_of(job))).text
+    await admin.post(f"{page_of(job)}/retry", headers=FROM_US, data=PRESSED)
+    assert "It was retried before: this leads to that job." in (await admin.get(page_of(job))).text
+
+
 async def test_what_cannot_be_done_is_said_on_the_page(stage: Stage, admin: httpx.AsyncClient) -> None:
     job = await stage.run()
     for act, said in (("cancel", "can no longer be canceled"), ("retry", "The job succeeded"), ("check", "books are closed")):
@@ -187,7 +204,7 @@ async def test_the_page_says_what_became_of_each_callback_and_which_task_is_to_b
         CallbackOutcome.UNKNOWN: "its token was not good",
     }  # fmt: skip
     await add(rows, job)
-    receipt = {"job_id": job.job_id, "number": 1, "received_at": START, "body_bytes": 2, "sample": "{}"}
+    receipt = {"job_id": job.job_id, "number": 1, "received_at": START, "body_bytes": 9, "sample": "完了了"}
     async with rows.writing() as connection:
         await connection.execute(insert(t.callbacks), [{**receipt, "outcome": outcome} for outcome in CallbackOutcome])
         await connection.execute(update(t.submissions).values(candidates=["task-7", "task-8"]))
@@ -195,6 +212,17 @@ async def test_the_page_says_what_became_of_each_callback_and_which_task_is_to_b
     assert all(text.count(words[outcome]) == 1 for outcome in CallbackOutcome)
     assert "<code>task-7</code>, <code>task-8</code>" in text
     assert "to be confirmed by a check" in text
+    assert "Only its beginning is kept." not in text
+    async with rows.writing() as connection:
+        await connection.execute(update(t.callbacks).values(body_bytes=SAMPLE_MAX + 1, sample="x" * SAMPLE_MAX))
+    assert (await admin.get(f"/console/jobs/{job.job_id}")).text.count("Only its beginning is kept.") == len(CallbackOutcome)
+
+
+def test_a_page_is_looked_at_again_while_a_task_that_was_named_for_what_is_closed_is_unread() -> None:
+    closed = after(queued_again(), CancelAsked())
+    named = after(closed, CandidateNamed("task-7", 1))
+    assert named.submission(1).candidates == ("task-7",)
+    assert (_every(closed, [], keeps=False), _every(named, [], keeps=False)) == (REST, SETTLED_EVERY)
 
 
 # --- a long timeline -----------------------------------------------------------------------------------------------------

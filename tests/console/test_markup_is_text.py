@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -12,7 +13,7 @@ from sqlalchemy import insert
 from app.lifecycle.states import ErrorCode, JobState
 from app.storage import tables as t
 from app.storage.database import Database
-from tests.acceptance.stage import ADMIN_KEY, Stage, client
+from tests.acceptance.stage import ADMIN_KEY, PATIENCE, Stage, client
 from tests.access.test_every_route_is_guarded import walk
 from tests.console.test_signing_in import session_of
 from tests.databases import OpenDatabase
@@ -30,6 +31,9 @@ async def test_what_callers_write_is_text_on_every_page(stage: Stage, sqlite_url
     key = (await stage.api.post("/keys", json={"tenant": "acme", "name": MARK, "scopes": ["jobs:read"]})).json()
     asked = {"kind": "retry", "filter": {"q": f"fox {MARK}", "state": ["failed"]}}
     operation = (await stage.api.post("/operations", json=asked)).json()
+    async with asyncio.timeout(PATIENCE):  # the retry is what the overview tells of: credits that are held
+        while (await stage.api.get(f"/operations/{operation['id']}")).json()["state"] == "running":
+            pass
     ids = {"job_id": job_id, "operation_id": operation["id"], "key_id": key["id"], "name": quote(MARK, safe="")}
     paths = {path for path, methods in walk(stage.app.routes) if path.startswith("/console") and "GET" in methods} - NO_PAGES
     assert {"/console", "/console/jobs/{job_id}", "/console/deliveries", "/console/tenants/{name}"} <= paths

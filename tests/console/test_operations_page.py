@@ -90,6 +90,8 @@ async def test_a_count_that_stops_at_its_limit_says_so(admin: httpx.AsyncClient,
     answer = await admin.get("/console/operations/ask?kind=retry&state=failed")
     assert heading(answer) == "Retry at least 10\u202f000 jobs?"
     assert "there may be many more" in answer.text
+    await admin.post("/console/operations", headers=FROM_US, data=question(answer))
+    assert "Began to retry at least 10\u202f000 jobs" in html.unescape((await admin.get("/console/audit")).text)
 
 
 async def test_nothing_to_do_is_said_and_offers_no_button(admin: httpx.AsyncClient, rows: Database) -> None:
@@ -193,6 +195,13 @@ async def test_the_list_is_newest_first_and_has_pages(admin: httpx.AsyncClient, 
     last = await admin.get(html.unescape(older[1]))
     assert re.findall(r'href="/console/operations/([0-9a-f-]{36})"', last.text) == made[:1]
     assert "Newest" in last.text
+
+
+async def test_a_place_in_the_list_that_is_none_is_refused(admin: httpx.AsyncClient) -> None:
+    for cursor in ("!", "x" * 101):
+        answer = await admin.get("/console/operations", params={"cursor": cursor})
+        assert answer.status_code == 422
+        assert "<code>cursor</code>: " in answer.text
 
 
 async def test_an_operation_that_is_none_is_a_page_that_says_so(admin: httpx.AsyncClient) -> None:

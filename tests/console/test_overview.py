@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -74,18 +76,29 @@ async def test_a_page_that_cannot_be_renewed_says_since_when_it_is_old(browser: 
         desk.expected.append("503")
         await desk.page.clock.install(time=datetime(2026, 11, 8, 12, 0, 0, tzinfo=UTC))
         await desk.sign_in()
-        await desk.page.clock.pause_at(datetime(2026, 11, 8, 12, 1, 0, tzinfo=UTC))
-        async with desk.page.expect_response("**/console"):
+        async with renewing(desk):
+            await desk.page.clock.pause_at(datetime(2026, 11, 8, 12, 1, 0, tzinfo=UTC))
+        async with renewing(desk):
             await desk.page.clock.run_for(6000)
         note = desk.page.locator("#away")
         await expect(note).to_be_hidden()
-        shown = await desk.page.evaluate("() => new Date(Date.now()).toLocaleTimeString()")
+        shown = await desk.page.evaluate("() => new Date(Date.now()).toISOString().slice(11, 19)")
         await desk.page.route("**/console", lambda route: route.fulfill(status=503, body=""))
         for _ in range(3):
             async with desk.page.expect_response("**/console"):
                 await desk.page.clock.run_for(6000)
-            await expect(note).to_contain_text(f"The gateway answers 503; what you see is of before {shown}")
+            await expect(note).to_contain_text(f"The gateway answers 503; what you see is of before {shown} UTC")
             await desk.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+
+
+@asynccontextmanager
+async def renewing(desk: Desk) -> AsyncIterator[None]:
+    """What is done within brings the page up to date; that is over when this ends."""
+    await desk.page.evaluate(
+        "() => { renewal = new Promise(done => document.addEventListener('htmx:after:swap', done, {once: true})); }"
+    )
+    yield
+    await desk.page.evaluate("() => renewal")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -94,6 +94,7 @@ async def test_no_other_site_can_press_a_button(stage: Stage) -> None:
             {"Sec-Fetch-Site": "none"},
             {"Origin": "https://elsewhere.example"},
             {"Origin": "null"},
+            {"Origin": "http://["},
             {},
         ]
         for headers in from_elsewhere:
@@ -121,6 +122,8 @@ async def test_signing_in_leads_back_within_the_console_only(stage: Stage) -> No
         assert first.headers["location"] == "/console/sign-in?next=%2Fconsole%2Fjobs%3Fstate%3Dfailed"
         elsewhere = (
             "//evil.example",
+            "//[",
+            "/console[//evil",
             "https://evil.example/console",
             "/console\\..\\x",
             "/consoles",
@@ -190,6 +193,7 @@ async def test_an_error_is_a_page_that_says_what_a_person_may_do() -> None:
         pressed = await browser.post("/console/away", headers=FROM_US)
         assert pressed.status_code == 503
         assert "Try again" not in pressed.text, "a link asks for a page; there is none where a form was sent to"
+        assert "Load the page again" not in pressed.text, "that would press the button again"
 
 
 async def test_what_was_said_waits_for_a_page_that_can_show_it(stage: Stage) -> None:

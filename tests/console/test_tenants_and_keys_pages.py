@@ -37,6 +37,12 @@ async def test_limits_are_set_and_taken_away(stage: Stage, admin: httpx.AsyncCli
     assert all(f'value="{value}"' in text for value in ("5000", "20", "0.5"))
     await admin.post(f"{TENANTS}/design", headers=FROM_US, data={**full, "requests_per_second": "12345.678901"})
     assert 'value="12345.678901"' in (await admin.get(f"{TENANTS}/design")).text, "what is sent again is what was set"
+    for rate, written in ((0.3333333333333333, "0.3333333333333333"), (1e-3, "0.001"), (100_000, "100000")):
+        await stage.api.put("/tenants/design", json={"requests_per_second": rate})
+        assert f'value="{written}"' in (await admin.get(f"{TENANTS}/design")).text
+        again = await admin.post(f"{TENANTS}/design", headers=FROM_US, data={"requests_per_second": written})
+        assert again.status_code == 303
+        assert (await stage.api.get("/tenants/design")).json()["requests_per_second"] == rate
     await admin.post(f"{TENANTS}/design", headers=FROM_US, data={**full, "monthly_credits": "", "requests_per_second": ""})
     shown = (await stage.api.get("/tenants/design")).json()
     assert (shown["monthly_credits"], shown["open_jobs_max"], shown["requests_per_second"]) == (None, 20, None)

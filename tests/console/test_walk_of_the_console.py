@@ -49,7 +49,7 @@ async def test_every_page_shows_its_data(stage: Stage, keyring: Keyring, serve: 
         "/console/tenants": ["admin", TENANT],
         f"/console/tenants/{TENANT}": [TENANT],
         "/console/keys": [key["id"], "shop"],
-        "/console/audit": ["Paused sending", "Began to cancel 1 jobs", "Made a key “shop”"],
+        "/console/audit": ["Paused sending", "Began to cancel 1 job", "Made a key “shop”"],
     }
     async with client(stage.url, None) as browser:
         assert (await session_of(browser, ADMIN_KEY)).status_code == 303

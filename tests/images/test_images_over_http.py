@@ -180,8 +180,9 @@ async def test_readiness_tells_of_a_store_that_is_down(stage: Stage, tmp_path: P
 async def test_a_missing_object_is_looked_for_upstream_and_comes_back(stage: Stage, tmp_path: Path) -> None:
     job = await archived(stage)
     [path] = objects(tmp_path, ".jpg")
-    path.unlink()
-    answer = await stage.api.get(job["images"][0]["url"])
+    async with asyncio.timeout(PATIENCE):
+        while (answer := await stage.api.get(job["images"][0]["url"])).status_code == 200:
+            path.unlink(missing_ok=True)  # once more where the look after the record has just put it back
     assert (answer.status_code, answer.headers["location"]) == (307, job["images"][0]["source_url"])
     async with asyncio.timeout(PATIENCE):
         while (answer := await stage.api.get(job["images"][0]["url"])).status_code != 200:

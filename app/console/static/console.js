@@ -31,7 +31,7 @@ function away(text) {
   note.textContent = text;
 }
 
-const since = () => new Date(renewed).toLocaleTimeString();
+const since = () => `${new Date(renewed).toISOString().slice(11, 19)} UTC`;
 document.addEventListener("htmx:response:error", (event) => away(`The gateway answers ${event.detail.ctx?.response?.status ?? "with an error"}; what you see is of before ${since()}.`));
 document.addEventListener("htmx:error", () => away(`The gateway does not answer; what you see is of before ${since()}.`));
 document.addEventListener("htmx:after:swap", (event) => {
