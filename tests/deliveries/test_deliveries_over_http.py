@@ -48,7 +48,9 @@ async def attempted(api: httpx.AsyncClient, job: dict[str, Any], times: int = 1)
 
     async def look() -> dict[str, Any] | None:
         found = await deliveries(api, job)
-        return found[0] if found and len(found[0]["attempts"]) >= times else None
+        if not found or len(found[0]["attempts"]) < times:
+            return None
+        return (await deliveries(api, job))[0]  # on PostgreSQL the delivery is read just before its attempts
 
     return await wait_for(look)  # type: ignore[return-value]
 
